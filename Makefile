@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0
+# MMU notifiers for Linux 7.3: everything that is built and run.
+# All of it goes below $(BUILD), which can be deleted at any time.
+
+BUILD	?= build
+ARCH	?= x86_64
+
+bed	:= testbed
+py	:= PYTHONDONTWRITEBYTECODE=1 python3
+config	:= $(bed)/machine/config
+
+# Options of "make run". Empty: the default of the job.
+GUEST	?= linux-guest
+HOST_MB	?=
+GUEST_MB ?=
+GUESTS	?=
+PASSES	?=
+SEED	?=
+SWAP	?= zram
+REPEAT	?=
+
+# Everything a table of notifier calls needs.
+trace	:= mmu_notifier/mmu_notifier_invalidate_page:event
+trace	:= $(trace),mmu_notifier/mmu_notifier_range_start:folio
+trace	:= $(trace),mmu_notifier/mmu_notifier_young:op
+
+opt	= $(if $($(1)),$(2) $($(1)))
+run	= $(py) $(bed)/machine/run.py --kernel $(BUILD)/kernel
+
+.DEFAULT_GOAL := help
+.PHONY: help arch deps base tree refresh check-refresh series kernel run small \
+	check debug-kernel run-debug lint clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo 'Options of run: GUEST=linux-guest|small-guest SWAP=zram|disk HOST_MB= GUEST_MB= GUESTS= PASSES= SEED= REPEAT='
+
+arch:
+	@test '$(ARCH)' = x86_64 || { echo 'ARCH=$(ARCH) is not supported; the only one is ARCH=x86_64.' >&2; exit 2; }
+
+deps: arch ## Install the packages that the other targets need (as root)
+	@$(bed)/deps $(BUILD)
+
+base: deps ## Fetch Linux 7.3.4, verify it, remove mainline's MMU notifiers
+	@$(py) $(bed)/base/base.py base --build $(BUILD)
+
+tree: base ## Write build/tree: a git work tree, one commit a patch
+	@$(py) $(bed)/tree/tree.py tree --build $(BUILD)
+
+refresh: ## Write the state of build/tree back to the repository
+	@$(py) $(bed)/tree/tree.py refresh --build $(BUILD)
+
+check-refresh: ## Fail if refresh would change anything
+	@$(py) $(bed)/tree/tree.py check-refresh --build $(BUILD)
+
+series: tree ## Write the mail series to build/series
+	@$(py) $(bed)/tree/tree.py series --build $(BUILD)
+
+kernel: tree ## Build the kernel of the machine
+	@$(py) $(bed)/machine/build_kernel.py $(BUILD)/tree $(BUILD)/kernel \
+		$(config)/base.config $(config)/kunit.config
+
+run: kernel ## The main job: a KVM guest larger than its host's memory swaps, its data is verified
+	@$(run) --out $(BUILD)/run --job $(GUEST) --swap $(SWAP) --trace $(trace) \
+		$(call opt,HOST_MB,--host-mb) $(call opt,GUEST_MB,--guest-mb) \
+		$(call opt,GUESTS,--guests) $(call opt,PASSES,--passes) \
+		$(call opt,SEED,--seed) $(call opt,REPEAT,--repeat)
+
+check: kernel ## All tests: conversion, removal, KUnit, races, a guest that swaps
+	@$(py) $(bed)/check.py $(BUILD)
+
+debug-kernel: tree ## Build the kernel with lockdep, KASAN and the like
+	@$(py) $(bed)/machine/build_kernel.py $(BUILD)/tree $(BUILD)/debug \
+		$(config)/base.config $(config)/kunit.config $(config)/debug.config
+
+run-debug: debug-kernel ## The main job on the debug kernel
+	@$(py) $(bed)/machine/run.py --kernel $(BUILD)/debug --out $(BUILD)/run-debug \
+		--job $(GUEST) --host-mb 512 --guest-mb 560 --limit 1800
+
+lint: tree ## checkpatch on the series, shellcheck on the scripts
+	@$(bed)/lint $(BUILD)
+
+clean: ## Delete everything that was built, keep what was downloaded
+	rm -rf $(BUILD)/kernel $(BUILD)/debug $(BUILD)/run $(BUILD)/run-debug \
+		$(BUILD)/check $(BUILD)/series

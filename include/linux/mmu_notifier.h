@@ -1,0 +1,717 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * MMU notifiers: the core VM tells secondary MMUs (KVM, GPUs, RDMA NICs, the
+ * GRU, XPMEM) that the page tables of a process change under them.
+ *
+ * The first half of this file is for subscribers, the second half for mm/.
+ * Documentation/mm/mmu_notifier.rst explains how to write a subscriber.
+ */
+#ifndef _LINUX_MMU_NOTIFIER_H
+#define _LINUX_MMU_NOTIFIER_H
+
+#include <linux/interval_tree.h>
+#include <linux/jump_label.h>
+#include <linux/list.h>
+#include <linux/mm_types.h>
+#include <linux/mmap_lock.h>
+#include <linux/refcount.h>
+#include <linux/spinlock.h>
+#include <linux/srcu.h>
+
+struct mmu_notifier;
+struct mmu_notifier_range;
+struct mmu_notifier_subscriptions;
+
+/**
+ * enum mmu_notifier_event - why the core VM calls
+ * @MMU_NOTIFY_UNMAP: munmap() takes the range away, or mremap() moves it
+ * @MMU_NOTIFY_CLEAR: entries are cleared or replaced for any other reason
+ * @MMU_NOTIFY_PROTECTION_VMA: the whole range takes the protection of its VMA;
+ *	nothing but vm_page_prot needs to be looked at
+ * @MMU_NOTIFY_PROTECTION_PAGE: single entries lose write permission; the page
+ *	tables tell which
+ * @MMU_NOTIFY_SOFT_DIRTY: soft-dirty tracking restarts; pages and permissions
+ *	stay, writes through the secondary MMU must fault again
+ * @MMU_NOTIFY_RELEASE: the address space is going away
+ * @MMU_NOTIFY_MIGRATE: migrate_vma_setup() collects the range; the driver named
+ *	by the owner asked for it and may ignore the event
+ * @MMU_NOTIFY_EXCLUSIVE: an entry becomes, or stops being, exclusive to the
+ *	device named by the owner, which may ignore the event
+ */
+enum mmu_notifier_event {
+	MMU_NOTIFY_UNMAP,
+	MMU_NOTIFY_CLEAR,
+	MMU_NOTIFY_PROTECTION_VMA,
+	MMU_NOTIFY_PROTECTION_PAGE,
+	MMU_NOTIFY_SOFT_DIRTY,
+	MMU_NOTIFY_RELEASE,
+	MMU_NOTIFY_MIGRATE,
+	MMU_NOTIFY_EXCLUSIVE,
+};
+
+/* The callbacks of this section may sleep. */
+#define MMU_NOTIFIER_RANGE_BLOCKABLE	BIT(0)
+/* Of one folio: subscribers with invalidate_page do not hear this section. */
+#define MMU_NOTIFIER_RANGE_FOLIO	BIT(1)
+
+/**
+ * struct mmu_notifier_ops - callbacks of a subscriber
+ *
+ * Every callback is optional. Those that must not sleep run in an RCU read-side
+ * critical section, most often with a page table lock held on top; from the
+ * locks they take nothing may lead back to a page table lock, a folio lock or
+ * memory reclaim.
+ */
+struct mmu_notifier_ops {
+	/**
+	 * @release: The address space is going away, or the subscriber
+	 * unregisters. All translations must be gone, and none may come back,
+	 * when it returns. Runs exactly once in the life of a subscription,
+	 * before exit frees the first page; not at all when the subscription
+	 * ends by mmu_notifier_put() first. May sleep. Other callbacks can run
+	 * at the same time.
+	 */
+	void (*release)(struct mmu_notifier *subscription,
+			struct mm_struct *mm);
+
+	/**
+	 * @clear_flush_young: Test and clear the accessed state of
+	 * [@start, @end), and make sure that the next access sets it again
+	 * (flush). Returns whether any of it had been accessed. A secondary
+	 * MMU without an accessed bit drops the translation instead and
+	 * returns whether there was one. Must not sleep.
+	 */
+	bool (*clear_flush_young)(struct mmu_notifier *subscription,
+				  struct mm_struct *mm,
+				  unsigned long start, unsigned long end);
+
+	/**
+	 * @clear_young: The same without the promise to flush. Must not sleep.
+	 */
+	bool (*clear_young)(struct mmu_notifier *subscription,
+			    struct mm_struct *mm,
+			    unsigned long start, unsigned long end);
+
+	/**
+	 * @test_young: Tell the accessed state of the page at @address and
+	 * change nothing. Must not sleep.
+	 */
+	bool (*test_young)(struct mmu_notifier *subscription,
+			   struct mm_struct *mm, unsigned long address);
+
+	/**
+	 * @invalidate_page: The entry that maps @nr_pages pages of one folio at
+	 * @address has just been cleared or, for %MMU_NOTIFY_PROTECTION_PAGE,
+	 * is about to come back without write permission. The page table lock
+	 * is held and the folio cannot be freed or reused before it is dropped:
+	 * translations of these pages must be gone on return. Faults need not
+	 * be held off beyond that, a lookup finds the new state of the page
+	 * tables; but one that began earlier must be made to retry.
+	 *
+	 * With this callback a subscriber does not get the ranges that the core
+	 * VM would open around such single entries. Ranges with more entries or
+	 * with holes still come by @invalidate_range_start, which is therefore
+	 * mandatory beside it. Must not sleep.
+	 */
+	void (*invalidate_page)(struct mmu_notifier *subscription,
+				struct mm_struct *mm, unsigned long address,
+				unsigned long nr_pages,
+				enum mmu_notifier_event event);
+
+	/**
+	 * @invalidate_range_start: Entries in the range are going to change. On
+	 * return translations of it must be gone, and none may be established
+	 * before the matching @invalidate_range_end. Sections nest, overlap and
+	 * run in parallel.
+	 *
+	 * May sleep if mmu_notifier_range_blockable(). Otherwise it returns
+	 * -EAGAIN, having changed nothing, when it would have to: then nothing
+	 * in the range changes and no end follows. 0 in all other cases.
+	 */
+	int (*invalidate_range_start)(struct mmu_notifier *subscription,
+				      const struct mmu_notifier_range *range);
+
+	/**
+	 * @invalidate_range_end: The changes are made; the pages may have been
+	 * freed already. Runs exactly once for each start that returned 0, with
+	 * the same range. May sleep if mmu_notifier_range_blockable().
+	 */
+	void (*invalidate_range_end)(struct mmu_notifier *subscription,
+				     const struct mmu_notifier_range *range);
+
+	/**
+	 * @arch_invalidate_secondary_tlbs: The CPU flushes its TLB for the
+	 * range, also when a permission widens. For devices that walk the
+	 * page tables of the CPU; such a device needs no other notification,
+	 * and a table that has this one beside invalidate_page or
+	 * invalidate_range_start/end is refused. Must not sleep.
+	 */
+	void (*arch_invalidate_secondary_tlbs)(struct mmu_notifier *subscription,
+					       struct mm_struct *mm,
+					       unsigned long start,
+					       unsigned long end);
+
+	/**
+	 * @alloc_notifier: For mmu_notifier_get(): allocate a subscription for
+	 * @mm. Returns it or an ERR_PTR(). Runs under mmap_lock for writing and
+	 * may sleep.
+	 */
+	struct mmu_notifier *(*alloc_notifier)(struct mm_struct *mm);
+
+	/**
+	 * @free_notifier: For mmu_notifier_put(): free the subscription. No
+	 * callback of it runs or can run any more. Should not sleep for long.
+	 */
+	void (*free_notifier)(struct mmu_notifier *subscription);
+};
+
+/**
+ * struct mmu_notifier - one subscription to one mm
+ * @hlist: link in the subscription list. Changed under the list's lock, walked
+ *	under RCU. The subscription stays linked while @active is not zero.
+ * @ops: the callbacks; constant while registered
+ * @mm: the address space, its mm_count is held while registered
+ * @stamp: number of this registration on @mm; sections that started before it
+ *	are not reported, neither their start nor their end
+ * @flags: progress of release and teardown, bits are private to
+ *	mm/mmu_notifier.c
+ * @active: one for the registration and one for each callback that may sleep
+ *	and is running now; 0 admits no more of them
+ * @users: references by mmu_notifier_get(), under the list's lock
+ *
+ * Zero-initialised by the subscriber, who sets @ops; the rest belongs to the
+ * core.
+ */
+struct mmu_notifier {
+	struct hlist_node hlist;
+	const struct mmu_notifier_ops *ops;
+	struct mm_struct *mm;
+	unsigned long stamp;
+	unsigned long flags;
+	refcount_t active;
+	unsigned int users;
+};
+
+/**
+ * struct mmu_notifier_range - what a section is about
+ * @mm: the address space
+ * @start: first address, page aligned
+ * @end: first address behind the range, page aligned
+ * @flags: MMU_NOTIFIER_RANGE_*
+ * @event: why the entries change
+ * @owner: for %MMU_NOTIFY_MIGRATE and %MMU_NOTIFY_EXCLUSIVE, who asked for it
+ * @stamp: youngest registration that heard the start; private to the core
+ */
+struct mmu_notifier_range {
+	struct mm_struct *mm;
+	unsigned long start;
+	unsigned long end;
+	unsigned int flags;
+	enum mmu_notifier_event event;
+	void *owner;
+	unsigned long stamp;
+};
+
+#ifdef CONFIG_MMU_NOTIFIER
+
+#ifdef CONFIG_LOCKDEP
+/* Held across every start: reclaim may open a section, so may not be entered. */
+extern struct lockdep_map __mmu_notifier_invalidate_range_start_map;
+#endif
+
+/**
+ * mmu_notifier_range_blockable - may the callback sleep?
+ * @range: the range given to invalidate_range_start() or _end()
+ *
+ * Return: true if it may.
+ */
+static inline bool
+mmu_notifier_range_blockable(const struct mmu_notifier_range *range)
+{
+	return range->flags & MMU_NOTIFIER_RANGE_BLOCKABLE;
+}
+
+int mmu_notifier_register(struct mmu_notifier *subscription,
+			  struct mm_struct *mm);
+int __mmu_notifier_register(struct mmu_notifier *subscription,
+			    struct mm_struct *mm);
+void mmu_notifier_unregister(struct mmu_notifier *subscription,
+			     struct mm_struct *mm);
+struct mmu_notifier *mmu_notifier_get(const struct mmu_notifier_ops *ops,
+				      struct mm_struct *mm);
+struct mmu_notifier *mmu_notifier_get_locked(const struct mmu_notifier_ops *ops,
+					     struct mm_struct *mm);
+void mmu_notifier_put(struct mmu_notifier *subscription);
+void mmu_notifier_synchronize(void);
+
+/*
+ * What follows is called by mm/, fs/, kernel/ and arch/ only.
+ */
+
+/* On from the first registration since boot; never off again. */
+DECLARE_STATIC_KEY_FALSE(mmu_notifier_used);
+
+int __mmu_notifier_range_start(struct mmu_notifier_range *range);
+void __mmu_notifier_range_end(struct mmu_notifier_range *range);
+void __mmu_notifier_invalidate_page(const struct mmu_notifier_range *range,
+				    unsigned long address,
+				    unsigned long nr_pages);
+bool __mmu_notifier_clear_flush_young(struct mm_struct *mm,
+				      unsigned long start, unsigned long end);
+bool __mmu_notifier_clear_young(struct mm_struct *mm,
+				unsigned long start, unsigned long end);
+bool __mmu_notifier_test_young(struct mm_struct *mm, unsigned long address);
+void __mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
+						   unsigned long start,
+						   unsigned long end);
+void __mmu_notifier_release(struct mm_struct *mm);
+void __mmu_notifier_subscriptions_destroy(struct mm_struct *mm);
+
+/**
+ * mm_has_notifiers - did anybody ever subscribe to this mm?
+ * @mm: the address space
+ *
+ * One no-op instruction until the first registration on this machine, one load
+ * and a not-taken branch after it.
+ *
+ * Return: true if there is a subscription list, which may be empty.
+ */
+static __always_inline bool mm_has_notifiers(struct mm_struct *mm)
+{
+	return static_branch_unlikely(&mmu_notifier_used) &&
+	       unlikely(READ_ONCE(mm->notifier_subscriptions));
+}
+
+/* What a section has open, and so what its end and its pages have to call. */
+enum mmu_notifier_section_state {
+	MMU_SECTION_CLOSED,	/* nothing: nobody subscribed at the start */
+	MMU_SECTION_RANGE,	/* a range, every subscriber heard the start */
+	MMU_SECTION_FOLIO,	/* one folio, see mmu_notifier_folio_start() */
+};
+
+/**
+ * struct mmu_notifier_section - a place in the code that changes page tables
+ * @range: storage, filled at the start and only if somebody is subscribed
+ * @state: what is open
+ *
+ * Defined with DEFINE_MMU_NOTIFIER_SECTION() where start and end are in one
+ * function. The two fields then live in registers, and a section that is still
+ * open where its scope ends is closed there.
+ */
+struct mmu_notifier_section {
+	struct mmu_notifier_range *range;
+	enum mmu_notifier_section_state state;
+};
+
+static __always_inline void
+mmu_notifier_section_init(struct mmu_notifier_section *section,
+			  struct mmu_notifier_range *range)
+{
+	section->range = range;
+	section->state = MMU_SECTION_CLOSED;
+}
+
+#define DEFINE_MMU_NOTIFIER_SECTION(name)				\
+	struct mmu_notifier_range name##_range;				\
+	struct mmu_notifier_section name				\
+		__cleanup(mmu_notifier_invalidate_range_end) = {	\
+		.range = &name##_range,					\
+		.state = MMU_SECTION_CLOSED,				\
+	}
+
+/* The slow part of a start: fills the range and calls the subscribers. */
+static inline int
+mmu_notifier_section_open(struct mmu_notifier_section *section,
+			  enum mmu_notifier_section_state state,
+			  unsigned int flags, enum mmu_notifier_event event,
+			  struct mm_struct *mm, unsigned long start,
+			  unsigned long end, void *owner)
+{
+	int ret;
+
+	*section->range = (struct mmu_notifier_range) {
+		.mm = mm,
+		.start = start,
+		.end = end,
+		.flags = flags,
+		.event = event,
+		.owner = owner,
+	};
+	ret = __mmu_notifier_range_start(section->range);
+	if (!ret)
+		section->state = state;
+	return ret;
+}
+
+/*
+ * Tells lockdep that a section may be opened here, so that callbacks which lead
+ * back here are found without a subscriber: reclaim is one such place.
+ */
+static __always_inline void mmu_notifier_might_start(void)
+{
+	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
+	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
+}
+
+/**
+ * mmu_notifier_invalidate_range_start_owner - open a section
+ * @section: the section, closed
+ * @event: why the entries change
+ * @mm: the address space
+ * @start: first address, page aligned
+ * @end: first address behind the range, page aligned
+ * @owner: who asked for %MMU_NOTIFY_MIGRATE or %MMU_NOTIFY_EXCLUSIVE
+ *
+ * Context: mmap_lock, the lock of the VMA or the rmap lock of the range is
+ * held from before the start until after the end, which is what registration
+ * relies on. May sleep.
+ */
+static __always_inline void
+mmu_notifier_invalidate_range_start_owner(struct mmu_notifier_section *section,
+					  enum mmu_notifier_event event,
+					  struct mm_struct *mm,
+					  unsigned long start,
+					  unsigned long end, void *owner)
+{
+	might_sleep();
+	mmu_notifier_might_start();
+	if (mm_has_notifiers(mm))
+		mmu_notifier_section_open(section, MMU_SECTION_RANGE,
+					  MMU_NOTIFIER_RANGE_BLOCKABLE, event,
+					  mm, start, end, owner);
+}
+
+/**
+ * mmu_notifier_invalidate_range_start - open a section
+ * @section: the section, closed
+ * @event: why the entries change
+ * @mm: the address space
+ * @start: first address, page aligned
+ * @end: first address behind the range, page aligned
+ *
+ * Context: as mmu_notifier_invalidate_range_start_owner(). May sleep.
+ */
+static __always_inline void
+mmu_notifier_invalidate_range_start(struct mmu_notifier_section *section,
+				    enum mmu_notifier_event event,
+				    struct mm_struct *mm,
+				    unsigned long start, unsigned long end)
+{
+	mmu_notifier_invalidate_range_start_owner(section, event, mm,
+						  start, end, NULL);
+}
+
+/**
+ * mmu_notifier_invalidate_range_start_nonblock - open a section without sleeping
+ * @section: the section, closed
+ * @event: why the entries change
+ * @mm: the address space
+ * @start: first address, page aligned
+ * @end: first address behind the range, page aligned
+ *
+ * Context: as mmu_notifier_invalidate_range_start_owner(), but does not sleep.
+ *
+ * Return: 0, or -EAGAIN if a subscriber would have to sleep. In that case the
+ * section is not open, nothing in the range may be changed, and every
+ * subscriber that had agreed before has heard the end already.
+ */
+static __always_inline int __must_check
+mmu_notifier_invalidate_range_start_nonblock(struct mmu_notifier_section *section,
+					     enum mmu_notifier_event event,
+					     struct mm_struct *mm,
+					     unsigned long start,
+					     unsigned long end)
+{
+	mmu_notifier_might_start();
+	if (mm_has_notifiers(mm))
+		return mmu_notifier_section_open(section, MMU_SECTION_RANGE, 0,
+						 event, mm, start, end, NULL);
+	return 0;
+}
+
+/**
+ * mmu_notifier_folio_start - announce a change to entries of one folio
+ * @section: the section, closed
+ * @event: why the entries change
+ * @mm: the address space
+ * @start: first address, page aligned
+ * @end: first address behind the range, page aligned
+ *
+ * For operations that clear or write-protect at most one entry (a PTE or a PMD)
+ * and leave no hole. Subscribers with an invalidate_page callback hear nothing
+ * yet, mmu_notifier_invalidate_page() calls them; for the others this is
+ * mmu_notifier_invalidate_range_start().
+ *
+ * Context: as mmu_notifier_invalidate_range_start_owner(), before the page table
+ * lock is taken. May sleep.
+ */
+static __always_inline void
+mmu_notifier_folio_start(struct mmu_notifier_section *section,
+			 enum mmu_notifier_event event, struct mm_struct *mm,
+			 unsigned long start, unsigned long end)
+{
+	might_sleep();
+	mmu_notifier_might_start();
+	if (mm_has_notifiers(mm))
+		mmu_notifier_section_open(section, MMU_SECTION_FOLIO,
+					  MMU_NOTIFIER_RANGE_BLOCKABLE |
+					  MMU_NOTIFIER_RANGE_FOLIO, event,
+					  mm, start, end, NULL);
+}
+
+/**
+ * mmu_notifier_invalidate_page - an entry has just been cleared
+ * @section: a section opened by mmu_notifier_folio_start(); for any other it
+ *	does nothing, those have announced the change already
+ * @address: first address that the entry maps
+ * @nr_pages: number of pages that the entry maps
+ *
+ * Comes right after the entry is cleared, before its dirty bit is passed on,
+ * before anybody counts references, and before a new entry is written.
+ *
+ * Context: page table lock held, folio pinned. Does not sleep.
+ */
+static __always_inline void
+mmu_notifier_invalidate_page(struct mmu_notifier_section *section,
+			     unsigned long address, unsigned long nr_pages)
+{
+	if (unlikely(section->state == MMU_SECTION_FOLIO))
+		__mmu_notifier_invalidate_page(section->range, address,
+					       nr_pages);
+}
+
+/**
+ * mmu_notifier_invalidate_range_end - close a section
+ * @section: the section; may be closed already
+ *
+ * Calls exactly the subscribers that heard the start.
+ *
+ * Context: page table lock dropped. May sleep if the start could.
+ */
+static __always_inline void
+mmu_notifier_invalidate_range_end(struct mmu_notifier_section *section)
+{
+	if (unlikely(section->state != MMU_SECTION_CLOSED)) {
+		section->state = MMU_SECTION_CLOSED;
+		__mmu_notifier_range_end(section->range);
+	}
+}
+
+/**
+ * mmu_notifier_clear_flush_young - test and clear the accessed state, and flush
+ * @mm: the address space
+ * @start: first address
+ * @end: first address behind the range
+ *
+ * Every subscriber is asked, whatever the others and the page table said, so
+ * that no accessed bit stays behind to keep the page for another scan: callers
+ * combine the result with ``|``, not with ``||``.
+ *
+ * Context: any; most often under the page table lock. Does not sleep.
+ *
+ * Return: true if any secondary MMU had accessed the range.
+ */
+static __always_inline bool
+mmu_notifier_clear_flush_young(struct mm_struct *mm, unsigned long start,
+			       unsigned long end)
+{
+	return mm_has_notifiers(mm) &&
+	       __mmu_notifier_clear_flush_young(mm, start, end);
+}
+
+/**
+ * mmu_notifier_clear_young - test and clear the accessed state
+ * @mm: the address space
+ * @start: first address
+ * @end: first address behind the range
+ *
+ * Like mmu_notifier_clear_flush_young(), but a subscriber need not flush.
+ *
+ * Context: any. Does not sleep.
+ *
+ * Return: true if any secondary MMU had accessed the range.
+ */
+static __always_inline bool
+mmu_notifier_clear_young(struct mm_struct *mm, unsigned long start,
+			 unsigned long end)
+{
+	return mm_has_notifiers(mm) &&
+	       __mmu_notifier_clear_young(mm, start, end);
+}
+
+/**
+ * mmu_notifier_test_young - has a secondary MMU accessed the page?
+ * @mm: the address space
+ * @address: address of the page
+ *
+ * Context: any. Does not sleep.
+ *
+ * Return: true if any has.
+ */
+static __always_inline bool
+mmu_notifier_test_young(struct mm_struct *mm, unsigned long address)
+{
+	return mm_has_notifiers(mm) && __mmu_notifier_test_young(mm, address);
+}
+
+/**
+ * mmu_notifier_arch_invalidate_secondary_tlbs - the CPU flushes its TLB
+ * @mm: the address space
+ * @start: first address
+ * @end: first address behind the range, or -1UL for all
+ *
+ * Context: any; often under the page table lock. Does not sleep.
+ */
+static __always_inline void
+mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
+					    unsigned long start,
+					    unsigned long end)
+{
+	if (mm_has_notifiers(mm))
+		__mmu_notifier_arch_invalidate_secondary_tlbs(mm, start, end);
+}
+
+/**
+ * mmu_notifier_release - the address space is going away
+ * @mm: the address space, mm_users is 0
+ *
+ * Returns when every release callback has returned, whoever called it.
+ *
+ * Context: exit_mmap(), before the first page is freed. May sleep.
+ */
+static inline void mmu_notifier_release(struct mm_struct *mm)
+{
+	if (mm_has_notifiers(mm))
+		__mmu_notifier_release(mm);
+}
+
+static inline void mmu_notifier_subscriptions_init(struct mm_struct *mm)
+{
+	mm->notifier_subscriptions = NULL;
+}
+
+static inline void mmu_notifier_subscriptions_destroy(struct mm_struct *mm)
+{
+	if (mm_has_notifiers(mm))
+		__mmu_notifier_subscriptions_destroy(mm);
+}
+
+#else /* !CONFIG_MMU_NOTIFIER */
+
+struct mmu_notifier_section { };
+
+static inline void
+mmu_notifier_section_init(struct mmu_notifier_section *section,
+			  struct mmu_notifier_range *range)
+{
+}
+
+#define DEFINE_MMU_NOTIFIER_SECTION(name)				\
+	struct mmu_notifier_section name __maybe_unused
+
+static inline bool
+mmu_notifier_range_blockable(const struct mmu_notifier_range *range)
+{
+	return true;
+}
+
+static inline bool mm_has_notifiers(struct mm_struct *mm)
+{
+	return false;
+}
+
+static inline void mmu_notifier_might_start(void)
+{
+}
+
+static inline void
+mmu_notifier_invalidate_range_start_owner(struct mmu_notifier_section *section,
+					  enum mmu_notifier_event event,
+					  struct mm_struct *mm,
+					  unsigned long start,
+					  unsigned long end, void *owner)
+{
+}
+
+static inline void
+mmu_notifier_invalidate_range_start(struct mmu_notifier_section *section,
+				    enum mmu_notifier_event event,
+				    struct mm_struct *mm,
+				    unsigned long start, unsigned long end)
+{
+}
+
+static inline int
+mmu_notifier_invalidate_range_start_nonblock(struct mmu_notifier_section *section,
+					     enum mmu_notifier_event event,
+					     struct mm_struct *mm,
+					     unsigned long start,
+					     unsigned long end)
+{
+	return 0;
+}
+
+static inline void
+mmu_notifier_folio_start(struct mmu_notifier_section *section,
+			 enum mmu_notifier_event event, struct mm_struct *mm,
+			 unsigned long start, unsigned long end)
+{
+}
+
+static inline void
+mmu_notifier_invalidate_page(struct mmu_notifier_section *section,
+			     unsigned long address, unsigned long nr_pages)
+{
+}
+
+static inline void
+mmu_notifier_invalidate_range_end(struct mmu_notifier_section *section)
+{
+}
+
+static inline bool
+mmu_notifier_clear_flush_young(struct mm_struct *mm, unsigned long start,
+			       unsigned long end)
+{
+	return false;
+}
+
+static inline bool
+mmu_notifier_clear_young(struct mm_struct *mm, unsigned long start,
+			 unsigned long end)
+{
+	return false;
+}
+
+static inline bool
+mmu_notifier_test_young(struct mm_struct *mm, unsigned long address)
+{
+	return false;
+}
+
+static inline void
+mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
+					    unsigned long start,
+					    unsigned long end)
+{
+}
+
+static inline void mmu_notifier_release(struct mm_struct *mm)
+{
+}
+
+static inline void mmu_notifier_subscriptions_init(struct mm_struct *mm)
+{
+}
+
+static inline void mmu_notifier_subscriptions_destroy(struct mm_struct *mm)
+{
+}
+
+static inline void mmu_notifier_synchronize(void)
+{
+}
+
+#endif /* CONFIG_MMU_NOTIFIER */
+
+#endif /* _LINUX_MMU_NOTIFIER_H */

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * User memory for the KUnit suites of the MMU notifiers: mappings in the mm of
+ * the test's thread, and subscribers that look at the page tables.
+ */
+
+#include <linux/fs.h>
+#include <linux/mman.h>
+#include <linux/pagewalk.h>
+#include <linux/shmem_fs.h>
+#include <linux/uaccess.h>
+
+#include "../../mm/internal.h"
+#include "mmu_notifier_kunit.h"
+
+KUNIT_DEFINE_ACTION_WRAPPER(mnk_fput, fput, struct file *);
+
+unsigned long mnk_map(struct kunit *test, struct file *file, unsigned long len,
+		      unsigned long flags)
+{
+	unsigned long addr;
+
+	addr = kunit_vm_mmap(test, file, 0, len, PROT_READ | PROT_WRITE,
+			     flags, 0);
+	KUNIT_ASSERT_NE(test, addr, 0);
+	KUNIT_ASSERT_LT(test, addr, TASK_SIZE);
+	return addr;
+}
+
+unsigned long mnk_map_anon(struct kunit *test, unsigned long len)
+{
+	return mnk_map(test, NULL, len, MAP_PRIVATE | MAP_ANONYMOUS);
+}
+
+struct file *mnk_file(struct kunit *test, unsigned long len)
+{
+	struct file *file;
+
+	file = shmem_kernel_file_setup("mnk", len, EMPTY_VMA_FLAGS);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, mnk_fput, file));
+	return file;
+}
+
+void mnk_read(struct kunit *test, unsigned long addr)
+{
+	char c;
+
+	KUNIT_ASSERT_EQ(test, 0, get_user(c, (char __user *)addr));
+}
+
+void mnk_write(struct kunit *test, unsigned long addr)
+{
+	KUNIT_ASSERT_EQ(test, 0, put_user(1, (char __user *)addr));
+}
+
+struct vm_area_struct *mnk_vma(struct kunit *test, unsigned long addr)
+{
+	struct vm_area_struct *vma;
+
+	mmap_read_lock(current->mm);
+	vma = vma_lookup(current->mm, addr);
+	mmap_read_unlock(current->mm);
+	KUNIT_ASSERT_NOT_NULL(test, vma);
+	return vma;
+}
+
+/* The folio that is mapped at @addr, locked and referenced. */
+struct folio *mnk_lock_folio(struct kunit *test, unsigned long addr)
+{
+	struct vm_area_struct *vma = mnk_vma(test, addr);
+	struct folio_walk walk;
+	struct folio *folio;
+
+	mmap_read_lock(current->mm);
+	folio = folio_walk_start(&walk, vma, addr, 0);
+	if (folio) {
+		folio_get(folio);
+		folio_walk_end(&walk, vma);
+	}
+	mmap_read_unlock(current->mm);
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	/* Pages that wait to be put on the LRU have an extra reference. */
+	lru_add_drain();
+	folio_lock(folio);
+	return folio;
+}
+
+void mnk_unlock_folio(struct folio *folio)
+{
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+/* The page tables. */
+
+static enum mnk_entry entry_of(bool present, bool writable)
+{
+	if (!present)
+		return MNK_ABSENT;
+	return writable ? MNK_WRITABLE : MNK_READONLY;
+}
+
+static enum mnk_entry look_at_pte(struct mm_struct *mm, pmd_t *pmd,
+				  unsigned long addr, bool *locked)
+{
+	spinlock_t *ptl;
+	pte_t *ptep, pte;
+
+	ptep = pte_offset_map_ro_nolock(mm, pmd, addr, &ptl);
+	if (!ptep)
+		return MNK_ABSENT;
+	pte = ptep_get(ptep);
+	*locked = spin_is_locked(ptl);
+	pte_unmap(ptep);
+	return entry_of(pte_present(pte), pte_write(pte));
+}
+
+/*
+ * How @addr is mapped. Callers keep the page tables from being freed. @locked
+ * tells whether somebody holds the lock of the entry.
+ */
+enum mnk_entry mnk_look(struct mm_struct *mm, unsigned long addr, bool *locked)
+{
+	pmd_t *pmd = mm_find_pmd(mm, addr), pmdval;
+
+	*locked = false;
+	if (!pmd)
+		return MNK_ABSENT;
+	pmdval = pmdp_get_lockless(pmd);
+	*locked = spin_is_locked(pmd_lockptr(mm, pmd));
+	if (pmd_none(pmdval) || !pmd_present(pmdval))
+		return MNK_ABSENT;
+	if (pmd_leaf(pmdval))
+		return entry_of(true, pmd_write(pmdval));
+	return look_at_pte(mm, pmd, addr, locked);
+}
+
+/* Remembers for each kind of callback what the entry looked like then. */
+static void look_in_callback(struct mnk_sub *sub, const struct mnk_call *call)
+{
+	struct mnk_view *view = sub->data;
+	bool locked;
+
+	if (call->kind > MNK_PAGE)
+		return;
+	view->entry[call->kind] = mnk_look(sub->mn.mm, view->addr, &locked);
+	view->locked[call->kind] = locked;
+}
+
+struct mnk_sub *mnk_watch(struct kunit *test, unsigned long addr,
+			  const struct mmu_notifier_ops *ops)
+{
+	struct mnk_view *view = kunit_kzalloc(test, sizeof(*view), GFP_KERNEL);
+	struct mnk_sub *sub;
+
+	KUNIT_ASSERT_NOT_NULL(test, view);
+	view->addr = addr;
+	sub = mnk_alloc(test, ops);
+	sub->hook = look_in_callback;
+	sub->data = view;
+	KUNIT_ASSERT_EQ(test, 0, mnk_register(test, sub, current->mm));
+	return sub;
+}
+
+struct mnk_view *mnk_view(struct mnk_sub *sub)
+{
+	return sub->data;
+}

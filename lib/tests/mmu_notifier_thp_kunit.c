@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of the MMU notifiers: operations on large folios and huge page
+ * table entries. One entry, or one folio, is one call with its pages.
+ */
+
+#include <linux/fs.h>
+#include <linux/huge_mm.h>
+#include <linux/mman.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+
+#include "../../mm/internal.h"
+#include "mmu_notifier_kunit.h"
+
+#define LARGE_ORDER	2
+#define LARGE_PAGES	(1UL << LARGE_ORDER)
+#define LARGE_SIZE	(PAGE_SIZE << LARGE_ORDER)
+
+struct thp {
+	unsigned long addr, end;
+	struct mnk_sub *page, *range;
+};
+
+static int thp_init(struct kunit *test)
+{
+	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ||
+	    !has_transparent_hugepage())
+		kunit_skip(test, "no transparent huge pages");
+	return 0;
+}
+
+static struct thp *thp_watch(struct kunit *test, unsigned long addr,
+			     unsigned long size)
+{
+	struct thp *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	t->addr = addr;
+	t->end = addr + size;
+	t->page = mnk_watch(test, addr, &mnk_page_ops);
+	t->range = mnk_watch(test, addr, &mnk_range_ops);
+	return t;
+}
+
+/* Room for one huge page, aligned, with @advice on it. */
+static unsigned long map_huge(struct kunit *test, struct file *file,
+			      unsigned long flags, int advice)
+{
+	unsigned long addr = mnk_map(test, file, 2 * HPAGE_PMD_SIZE, flags);
+
+	addr = ALIGN(addr, HPAGE_PMD_SIZE);
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, HPAGE_PMD_SIZE,
+					    advice));
+	return addr;
+}
+
+static unsigned long map_huge_anon(struct kunit *test, int advice)
+{
+	return map_huge(test, NULL, MAP_PRIVATE | MAP_ANONYMOUS, advice);
+}
+
+static bool is_huge(unsigned long addr)
+{
+	pmd_t *pmd = mm_find_pmd(current->mm, addr);
+
+	return pmd && pmd_trans_huge(pmdp_get_lockless(pmd));
+}
+
+/* One anonymous huge page, mapped by a PMD. */
+static struct thp *thp_anon(struct kunit *test)
+{
+	unsigned long addr = map_huge_anon(test, MADV_HUGEPAGE);
+
+	mnk_write(test, addr);
+	KUNIT_ASSERT_TRUE(test, is_huge(addr));
+	return thp_watch(test, addr, HPAGE_PMD_SIZE);
+}
+
+/* The switch for sizes between a page and a PMD, as sysfs would set it. */
+static void restore_orders(void *orders)
+{
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+	WRITE_ONCE(huge_anon_orders_always, (unsigned long)orders);
+#endif
+}
+
+static void allow_large(struct kunit *test)
+{
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+	unsigned long orders = READ_ONCE(huge_anon_orders_always);
+
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action(test, restore_orders,
+						  (void *)orders));
+	WRITE_ONCE(huge_anon_orders_always, orders | BIT(LARGE_ORDER));
+#endif
+}
+
+/* One anonymous folio of LARGE_PAGES, mapped by as many PTEs. */
+static struct thp *large_anon(struct kunit *test)
+{
+	unsigned long addr = mnk_map_anon(test, 2 * LARGE_SIZE);
+	struct folio *folio;
+
+	addr = ALIGN(addr, LARGE_SIZE);
+	allow_large(test);
+	mnk_write(test, addr);
+	folio = mnk_lock_folio(test, addr);
+	KUNIT_ASSERT_EQ(test, LARGE_PAGES, folio_nr_pages(folio));
+	mnk_unlock_folio(folio);
+	return thp_watch(test, addr, LARGE_SIZE);
+}
+
+/* As for a base page, with the number of pages. */
+static void expect_page(struct kunit *test, struct thp *t,
+			enum mmu_notifier_event event)
+{
+	unsigned long nr_pages = (t->end - t->addr) / PAGE_SIZE;
+
+	MNK_EXPECT(test, t->page, CALL_PAGE(t->addr, nr_pages, event));
+	KUNIT_EXPECT_TRUE(test, mnk_view(t->page)->locked[MNK_PAGE]);
+	MNK_EXPECT(test, t->range, CALL_START(t->addr, t->end, event),
+		   CALL_END(t->addr, t->end, event));
+	KUNIT_EXPECT_NE(test, mnk_view(t->range)->entry[MNK_START], MNK_ABSENT);
+	KUNIT_EXPECT_FALSE(test, mnk_view(t->range)->locked[MNK_START]);
+}
+
+static void expect_page_cleared(struct kunit *test, struct thp *t)
+{
+	expect_page(test, t, MMU_NOTIFY_CLEAR);
+	KUNIT_EXPECT_EQ(test, mnk_view(t->page)->entry[MNK_PAGE], MNK_ABSENT);
+}
+
+static void expect_range(struct kunit *test, struct mnk_sub *sub,
+			 unsigned long start, unsigned long end,
+			 enum mmu_notifier_event event)
+{
+	MNK_EXPECT(test, sub, CALL_START(start, end, event),
+		   CALL_END(start, end, event));
+}
+
+/* Huge entries. */
+
+static void split_pmd_test(struct kunit *test)
+{
+	struct thp *t = thp_anon(test);
+	struct vm_area_struct *vma = mnk_vma(test, t->addr);
+
+	mmap_read_lock(current->mm);
+	split_huge_pmd(vma, mm_find_pmd(current->mm, t->addr), t->addr);
+	mmap_read_unlock(current->mm);
+	KUNIT_EXPECT_FALSE(test, is_huge(t->addr));
+	expect_page_cleared(test, t);
+	KUNIT_EXPECT_EQ(test, mnk_view(t->range)->entry[MNK_END], MNK_WRITABLE);
+}
+
+/* A hole in the middle: the range, and in it the split as a nested section. */
+static void zap_part_test(struct kunit *test)
+{
+	struct thp *t = thp_anon(test);
+	unsigned long hole = t->addr + PAGE_SIZE;
+
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, hole, PAGE_SIZE,
+					    MADV_DONTNEED));
+	MNK_EXPECT(test, t->page,
+		   CALL_START(hole, hole + PAGE_SIZE, MMU_NOTIFY_CLEAR),
+		   CALL_PAGE(t->addr, HPAGE_PMD_NR, MMU_NOTIFY_CLEAR),
+		   CALL_END(hole, hole + PAGE_SIZE, MMU_NOTIFY_CLEAR));
+	MNK_EXPECT(test, t->range,
+		   CALL_START(hole, hole + PAGE_SIZE, MMU_NOTIFY_CLEAR),
+		   CALL_START(t->addr, t->end, MMU_NOTIFY_CLEAR),
+		   CALL_END(t->addr, t->end, MMU_NOTIFY_CLEAR),
+		   CALL_END(hole, hole + PAGE_SIZE, MMU_NOTIFY_CLEAR));
+}
+
+static void zap_pmd_test(struct kunit *test)
+{
+	struct thp *t = thp_anon(test);
+
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, t->addr,
+					    HPAGE_PMD_SIZE, MADV_DONTNEED));
+	expect_range(test, t->page, t->addr, t->end, MMU_NOTIFY_CLEAR);
+	expect_range(test, t->range, t->addr, t->end, MMU_NOTIFY_CLEAR);
+	KUNIT_EXPECT_EQ(test, mnk_view(t->range)->entry[MNK_END], MNK_ABSENT);
+}
+
+static void cow_huge_zero_test(struct kunit *test)
+{
+	unsigned long addr = map_huge_anon(test, MADV_HUGEPAGE);
+	struct thp *t;
+
+	mnk_read(test, addr);
+	if (!is_huge(addr))
+		kunit_skip(test, "no huge zero page");
+	t = thp_watch(test, addr, HPAGE_PMD_SIZE);
+	mnk_write(test, addr);
+	KUNIT_EXPECT_TRUE(test, is_huge(addr));
+	expect_page_cleared(test, t);
+	KUNIT_EXPECT_EQ(test, mnk_view(t->range)->entry[MNK_END], MNK_WRITABLE);
+}
+
+static void migrate_pmd_test(struct kunit *test)
+{
+	struct thp *t = thp_anon(test);
+	struct folio *folio;
+
+	if (!thp_migration_supported())
+		kunit_skip(test, "no huge migration entries");
+
+	folio = mnk_lock_folio(test, t->addr);
+	try_to_migrate(folio, 0);
+	KUNIT_EXPECT_FALSE(test, folio_mapped(folio));
+	expect_page_cleared(test, t);
+	remove_migration_ptes(folio, folio, 0);
+	mnk_unlock_folio(folio);
+	mnk_expect_silence(test, t->page);
+	mnk_expect_silence(test, t->range);
+}
+
+static void age_pmd_test(struct kunit *test)
+{
+	struct thp *t = thp_anon(test);
+	struct folio *folio = mnk_lock_folio(test, t->addr);
+	struct mnk_call want = CALL_PLAIN(MNK_CLEAR_FLUSH_YOUNG, t->addr, t->end);
+	vma_flags_t flags;
+
+	KUNIT_EXPECT_EQ(test, 1, folio_referenced(folio, 1, NULL, &flags));
+	mnk_unlock_folio(folio);
+	mnk_expect_calls(test, t->page, &want, 1);
+	mnk_expect_calls(test, t->range, &want, 1);
+}
+
+/* Large folios behind small entries. */
+
+static void reclaim_large_test(struct kunit *test)
+{
+	struct thp *t = large_anon(test);
+	struct mm_struct *mm = current->mm;
+
+	lru_add_drain_all();
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(mm, t->addr, LARGE_SIZE, MADV_FREE));
+	t->page->nr = 0;
+	t->range->nr = 0;
+	lru_add_drain_all();
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(mm, t->addr, LARGE_SIZE,
+					    MADV_PAGEOUT));
+	expect_page_cleared(test, t);
+}
+
+/*
+ * Entries that are cleared one at a time still cost one call for the folio, or
+ * one range; and none is left when it comes.
+ */
+static void migrate_large_test(struct kunit *test)
+{
+	struct thp *t = large_anon(test);
+	struct folio *folio = mnk_lock_folio(test, t->addr);
+
+	try_to_migrate(folio, 0);
+	KUNIT_EXPECT_FALSE(test, folio_mapped(folio));
+	remove_migration_ptes(folio, folio, 0);
+	mnk_unlock_folio(folio);
+
+	KUNIT_EXPECT_EQ(test, 1, mnk_count(t->page, MNK_PAGE) +
+				 mnk_count(t->page, MNK_START));
+	KUNIT_EXPECT_EQ(test, t->page->calls[0].start, t->addr);
+	KUNIT_EXPECT_EQ(test, t->page->calls[0].end, t->end);
+	expect_range(test, t->range, t->addr, t->end, MMU_NOTIFY_CLEAR);
+}
+
+/* Collapse: the table of small entries goes away as a whole. */
+
+static void collapse_anon_test(struct kunit *test)
+{
+	unsigned long addr = map_huge_anon(test, MADV_NOHUGEPAGE);
+	struct thp *t;
+
+	mnk_write(test, addr);
+	mnk_write(test, addr + PAGE_SIZE);
+	KUNIT_ASSERT_FALSE(test, is_huge(addr));
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, HPAGE_PMD_SIZE,
+					    MADV_HUGEPAGE));
+	t = thp_watch(test, addr, HPAGE_PMD_SIZE);
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, HPAGE_PMD_SIZE,
+					    MADV_COLLAPSE));
+	KUNIT_EXPECT_TRUE(test, is_huge(addr));
+	expect_range(test, t->page, t->addr, t->end, MMU_NOTIFY_CLEAR);
+	expect_range(test, t->range, t->addr, t->end, MMU_NOTIFY_CLEAR);
+	KUNIT_EXPECT_EQ(test, mnk_view(t->range)->entry[MNK_START], MNK_WRITABLE);
+	KUNIT_EXPECT_EQ(test, mnk_view(t->range)->entry[MNK_END], MNK_ABSENT);
+}
+
+/* One section announced all of it. */
+static bool covered(struct mnk_sub *sub, unsigned long start, unsigned long end)
+{
+	unsigned int i;
+
+	for (i = 0; i < min(sub->nr, MNK_MAX_CALLS); i++)
+		if (sub->calls[i].kind == MNK_START &&
+		    sub->calls[i].start <= start && sub->calls[i].end >= end)
+			return true;
+	return false;
+}
+
+/*
+ * A file: its pages are unmapped and the table is taken away from under the
+ * i_mmap lock alone. Both are announced, to both kinds of subscribers.
+ */
+static void collapse_file_test(struct kunit *test)
+{
+	struct file *file = mnk_file(test, 2 * HPAGE_PMD_SIZE);
+	unsigned long addr = mnk_map(test, file, 2 * HPAGE_PMD_SIZE, MAP_SHARED);
+	struct thp *t;
+	bool locked;
+	int i;
+
+	addr = ALIGN(addr, HPAGE_PMD_SIZE);
+	if (((addr - mnk_vma(test, addr)->vm_start) & ~HPAGE_PMD_MASK))
+		kunit_skip(test, "file and address are not aligned");
+	for (i = 0; i < 4; i++)
+		mnk_write(test, addr + i * PAGE_SIZE);
+	KUNIT_ASSERT_FALSE(test, is_huge(addr));
+	t = thp_watch(test, addr, HPAGE_PMD_SIZE);
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, HPAGE_PMD_SIZE,
+					    MADV_COLLAPSE));
+
+	KUNIT_EXPECT_TRUE(test, covered(t->page, t->addr, t->end));
+	KUNIT_EXPECT_TRUE(test, covered(t->range, t->addr, t->end));
+	KUNIT_EXPECT_EQ(test, mnk_count(t->page, MNK_START),
+			mnk_count(t->page, MNK_END));
+	KUNIT_EXPECT_EQ(test, mnk_count(t->range, MNK_START),
+			mnk_count(t->range, MNK_END));
+	KUNIT_EXPECT_TRUE(test, is_huge(addr) ||
+			  mnk_look(current->mm, addr, &locked) == MNK_ABSENT);
+}
+
+static struct kunit_case thp_cases[] = {
+	KUNIT_CASE(split_pmd_test),
+	KUNIT_CASE(zap_part_test),
+	KUNIT_CASE(zap_pmd_test),
+	KUNIT_CASE(cow_huge_zero_test),
+	KUNIT_CASE(migrate_pmd_test),
+	KUNIT_CASE(age_pmd_test),
+	KUNIT_CASE(reclaim_large_test),
+	KUNIT_CASE(migrate_large_test),
+	KUNIT_CASE(collapse_anon_test),
+	KUNIT_CASE(collapse_file_test),
+	{ }
+};
+
+static struct kunit_suite thp_suite = {
+	.name = "mmu_notifier_thp",
+	.init = thp_init,
+	.test_cases = thp_cases,
+};
+
+kunit_test_suite(thp_suite);

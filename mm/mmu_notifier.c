@@ -1,0 +1,905 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * MMU notifiers: the subscription list of an mm, registration and dispatch.
+ *
+ * How a walk of the list and a subscription that leaves it get along
+ * -----------------------------------------------------------------
+ * The list is changed under mmu_notifier_subscriptions::lock and walked under
+ * RCU. Callbacks that must not sleep run inside that read-side section, so
+ * unlinking followed by synchronize_rcu() is enough for them.
+ *
+ * Callbacks that may sleep run outside of it, with the subscription pinned
+ * (mmu_notifier::active). The order of teardown is: no new pins, wait for the
+ * running ones, unlink, grace period. A pinned subscription is therefore always
+ * linked, and a walk can go on from it however long its callback slept. Nobody
+ * waits for anything but callbacks of the subscription that leaves.
+ *
+ * Registration in the middle of sections
+ * --------------------------------------
+ * Every section runs under mmap_lock, the lock of a VMA, or an rmap lock
+ * (i_mmap_rwsem or anon_vma) of a VMA of the mm, from before its start until
+ * after its end. Registration publishes the subscription first and then, with
+ * mmap_lock held for writing, takes and drops each of the other locks, one at a
+ * time: mn_drain().
+ *
+ *  - A section that takes its lock after the drain dropped it sees the
+ *    subscription: the publication happened before the unlock, the walk of the
+ *    list happens after the lock.
+ *  - A section that held its lock before has finished when the drain gets it.
+ *    Whether it saw the subscription does not matter.
+ *
+ * So no section that missed the subscription is left when registration returns.
+ * A section that saw it neither at the start nor at the end, or at the start
+ * and so at the end too, is what remains to be shown: the list cannot decide
+ * that, the subscription may appear between the two walks. The stamp does. A
+ * registration links the subscription and then publishes its number; a section
+ * reads the number first and then walks, and both of its walks call exactly the
+ * subscriptions with that number or a lower one. All of these are linked by the
+ * time the number is seen.
+ */
+
+#include <linux/export.h>
+#include <linux/hugetlb.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/rculist.h>
+#include <linux/rmap.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/wait_bit.h>
+#include <linux/workqueue.h>
+
+#include "internal.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/mmu_notifier.h>
+
+DEFINE_STATIC_KEY_FALSE(mmu_notifier_used);
+EXPORT_SYMBOL_GPL(mmu_notifier_used);
+
+#ifdef CONFIG_LOCKDEP
+struct lockdep_map __mmu_notifier_invalidate_range_start_map = {
+	.name = "mmu_notifier_invalidate_range_start"
+};
+EXPORT_SYMBOL_GPL(__mmu_notifier_invalidate_range_start_map);
+#endif
+
+/**
+ * struct mmu_notifier_subscriptions - everybody who subscribed to one mm
+ * @list: the subscriptions; changed under @lock, walked under RCU
+ * @lock: protects changes of @list, @stamp, and mmu_notifier::users
+ * @stamp: number of the youngest registration
+ * @mm: the address space that points here
+ * @put_work: frees what mmu_notifier_put() gave up; holds mm_count while queued
+ *
+ * Allocated by the first registration, freed with the mm_struct.
+ */
+struct mmu_notifier_subscriptions {
+	struct hlist_head list;
+	spinlock_t lock;
+	unsigned long stamp;
+	struct mm_struct *mm;
+	struct work_struct put_work;
+};
+
+/* Bits of mmu_notifier::flags. */
+enum {
+	MN_RELEASE_PENDING,	/* cleared when release has returned */
+	MN_RELEASE_CLAIMED,	/* somebody calls release, or it shall not run */
+	MN_RETIRED,		/* the registration's share of active is dropped */
+	MN_FREEING,		/* mmu_notifier_put() for the last reference */
+};
+
+/* mmu_notifier_put() frees from here, mmu_notifier_synchronize() flushes it. */
+static struct workqueue_struct *mn_put_wq;
+
+/* Pins. */
+
+/* Nothing is called any more once MN_RETIRED is seen. */
+static bool mn_is_live(const struct mmu_notifier *sub)
+{
+	return !test_bit(MN_RETIRED, &sub->flags);
+}
+
+/* The bit alone decides nothing, it keeps a busy mm from delaying mn_retire(). */
+static bool mn_pin(struct mmu_notifier *sub)
+{
+	return mn_is_live(sub) && refcount_inc_not_zero(&sub->active);
+}
+
+/*
+ * The release ordering of the decrement pairs with the acquire in mn_retire():
+ * what the callback did happens before what follows the end of the wait. The
+ * subscription may be gone when wake_up_var() runs, it is an address only.
+ */
+static void mn_unpin(struct mmu_notifier *sub)
+{
+	if (refcount_dec_and_test(&sub->active))
+		wake_up_var(&sub->active);
+}
+
+/* No new callback that may sleep from here on. */
+static void mn_stop(struct mmu_notifier *sub)
+{
+	if (!test_and_set_bit(MN_RETIRED, &sub->flags))
+		mn_unpin(sub);
+}
+
+/* mn_stop(), and wait for those that run. */
+static void mn_retire(struct mmu_notifier *sub)
+{
+	might_sleep();
+	mn_stop(sub);
+	wait_var_event(&sub->active, !refcount_read(&sub->active));
+	/* Pairs with the release in mn_unpin(). */
+	smp_acquire__after_ctrl_dep();
+}
+
+/* Walks. */
+
+/* Does the section @range concern @sub? The same answer at start and end. */
+static bool mn_hears(const struct mmu_notifier *sub,
+		     const struct mmu_notifier_range *range)
+{
+	/* A difference, for numbers that wrap. */
+	if ((long)(range->stamp - sub->stamp) < 0)
+		return false;
+	if (!sub->ops->invalidate_range_start && !sub->ops->invalidate_range_end)
+		return false;
+	return !(range->flags & MMU_NOTIFIER_RANGE_FOLIO) ||
+	       !sub->ops->invalidate_page;
+}
+
+/*
+ * The next subscription behind @prev and before @stop (or the end) that @range
+ * concerns (every one if @range is NULL), pinned; @prev is unpinned. It was
+ * pinned so far and so is linked: its successor is read under RCU before the
+ * pin goes.
+ */
+static struct mmu_notifier *mn_next(struct mmu_notifier_subscriptions *subs,
+				    struct mmu_notifier *prev,
+				    const struct mmu_notifier *stop,
+				    const struct mmu_notifier_range *range)
+{
+	struct mmu_notifier *sub, *next = NULL;
+	struct hlist_node *node;
+
+	rcu_read_lock();
+	node = prev ? rcu_dereference(hlist_next_rcu(&prev->hlist)) :
+		      rcu_dereference(hlist_first_rcu(&subs->list));
+	for (; node; node = rcu_dereference(hlist_next_rcu(node))) {
+		sub = hlist_entry(node, struct mmu_notifier, hlist);
+		if (sub == stop)
+			break;
+		if ((!range || mn_hears(sub, range)) && mn_pin(sub)) {
+			next = sub;
+			break;
+		}
+	}
+	rcu_read_unlock();
+	if (prev)
+		mn_unpin(prev);
+	return next;
+}
+
+/* Leaving the loop early leaves @sub pinned. */
+#define mn_for_each_pinned_until(sub, subs, stop, range)		\
+	for (sub = mn_next(subs, NULL, stop, range); sub;		\
+	     sub = mn_next(subs, sub, stop, range))
+
+#define mn_for_each_pinned(sub, subs, range)				\
+	mn_for_each_pinned_until(sub, subs, NULL, range)
+
+/* Sections. */
+
+static void mn_call_end(struct mmu_notifier *sub,
+			const struct mmu_notifier_range *range)
+{
+	bool blockable = mmu_notifier_range_blockable(range);
+
+	if (!sub->ops->invalidate_range_end)
+		return;
+
+	trace_mmu_notifier_range_end(range);
+	if (!blockable)
+		non_block_start();
+	sub->ops->invalidate_range_end(sub, range);
+	if (!blockable)
+		non_block_end();
+}
+
+/*
+ * End the section for those before @stop in the list, for all if it is NULL. The
+ * caller holds @stop pinned and so linked; newer subscriptions stand before it,
+ * but the stamp keeps them out.
+ */
+static void mn_range_end(struct mmu_notifier_subscriptions *subs,
+			 const struct mmu_notifier *stop,
+			 const struct mmu_notifier_range *range)
+{
+	struct mmu_notifier *sub;
+
+	mn_for_each_pinned_until(sub, subs, stop, range)
+		mn_call_end(sub, range);
+}
+
+static int mn_call_start(struct mmu_notifier *sub,
+			 const struct mmu_notifier_range *range)
+{
+	bool blockable = mmu_notifier_range_blockable(range);
+	int ret;
+
+	if (!sub->ops->invalidate_range_start)
+		return 0;
+
+	trace_mmu_notifier_range_start(range);
+	if (!blockable)
+		non_block_start();
+	ret = sub->ops->invalidate_range_start(sub, range);
+	if (!blockable)
+		non_block_end();
+
+	/* Only -EAGAIN, and only when asked not to sleep. */
+	if (WARN_ON_ONCE(ret && (blockable || ret != -EAGAIN)))
+		pr_warn("%ps: error %d from a%s section\n",
+			sub->ops->invalidate_range_start, ret,
+			blockable ? " blockable" : "");
+	return blockable ? 0 : ret;
+}
+
+/**
+ * __mmu_notifier_range_start - call the subscribers that a new section concerns
+ * @range: the section; the stamp is set here
+ *
+ * Context: May sleep if @range is blockable.
+ *
+ * Return: 0, or what the subscriber returned who refused. Nobody has the
+ * section open then.
+ */
+int __mmu_notifier_range_start(struct mmu_notifier_range *range)
+{
+	struct mmu_notifier_subscriptions *subs =
+		READ_ONCE(range->mm->notifier_subscriptions);
+	struct mmu_notifier *sub;
+	int ret = 0;
+
+	/*
+	 * Pairs with the release in mn_publish(): every subscription with this
+	 * number or a lower one is seen by the walks that follow.
+	 */
+	range->stamp = smp_load_acquire(&subs->stamp);
+
+	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
+	mn_for_each_pinned(sub, subs, range) {
+		ret = mn_call_start(sub, range);
+		if (unlikely(ret)) {
+			mn_range_end(subs, sub, range);
+			mn_unpin(sub);
+			break;
+		}
+	}
+	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(__mmu_notifier_range_start);
+
+/**
+ * __mmu_notifier_range_end - call the subscribers that heard the start
+ * @range: the section, as __mmu_notifier_range_start() left it
+ *
+ * Context: May sleep if @range is blockable.
+ */
+void __mmu_notifier_range_end(struct mmu_notifier_range *range)
+{
+	struct mmu_notifier_subscriptions *subs =
+		READ_ONCE(range->mm->notifier_subscriptions);
+
+	if (mmu_notifier_range_blockable(range))
+		might_sleep();
+
+	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
+	mn_range_end(subs, NULL, range);
+	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
+}
+EXPORT_SYMBOL_GPL(__mmu_notifier_range_end);
+
+/* Callbacks that do not sleep. */
+
+/**
+ * __mmu_notifier_invalidate_page - an entry of one folio has been cleared
+ * @range: the section, opened by mmu_notifier_folio_start()
+ * @address: first address that the entry maps
+ * @nr_pages: number of pages that the entry maps
+ *
+ * Context: page table lock held. Does not sleep.
+ */
+void __mmu_notifier_invalidate_page(const struct mmu_notifier_range *range,
+				    unsigned long address,
+				    unsigned long nr_pages)
+{
+	struct mmu_notifier_subscriptions *subs =
+		READ_ONCE(range->mm->notifier_subscriptions);
+	struct mmu_notifier *sub;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(sub, &subs->list, hlist) {
+		if (!sub->ops->invalidate_page || !mn_is_live(sub))
+			continue;
+		trace_mmu_notifier_invalidate_page(range, address, nr_pages);
+		sub->ops->invalidate_page(sub, range->mm, address, nr_pages,
+					  range->event);
+	}
+	rcu_read_unlock();
+}
+EXPORT_SYMBOL_GPL(__mmu_notifier_invalidate_page);
+
+enum mn_young_op { MN_TEST_YOUNG, MN_CLEAR_YOUNG, MN_CLEAR_FLUSH_YOUNG };
+
+static bool mn_call_young(struct mmu_notifier *sub, struct mm_struct *mm,
+			  unsigned long start, unsigned long end,
+			  enum mn_young_op op)
+{
+	const struct mmu_notifier_ops *ops = sub->ops;
+
+	switch (op) {
+	case MN_TEST_YOUNG:
+		return ops->test_young && ops->test_young(sub, mm, start);
+	case MN_CLEAR_YOUNG:
+		return ops->clear_young &&
+		       ops->clear_young(sub, mm, start, end);
+	case MN_CLEAR_FLUSH_YOUNG:
+		return ops->clear_flush_young &&
+		       ops->clear_flush_young(sub, mm, start, end);
+	}
+	return false;
+}
+
+/* Inlined with a constant @op: one loop in the source, three in the object. */
+static __always_inline bool mn_young(struct mm_struct *mm, unsigned long start,
+				     unsigned long end, enum mn_young_op op)
+{
+	struct mmu_notifier_subscriptions *subs =
+		READ_ONCE(mm->notifier_subscriptions);
+	struct mmu_notifier *sub;
+	bool young = false;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(sub, &subs->list, hlist) {
+		if (!mn_is_live(sub))
+			continue;
+		young |= mn_call_young(sub, mm, start, end, op);
+		/* Nothing to clear: one answer is enough. */
+		if (op == MN_TEST_YOUNG && young)
+			break;
+	}
+	rcu_read_unlock();
+	trace_mmu_notifier_young(mm, start, end, op, young);
+	return young;
+}
+
+bool __mmu_notifier_clear_flush_young(struct mm_struct *mm,
+				      unsigned long start, unsigned long end)
+{
+	return mn_young(mm, start, end, MN_CLEAR_FLUSH_YOUNG);
+}
+EXPORT_SYMBOL_GPL(__mmu_notifier_clear_flush_young);
+
+bool __mmu_notifier_clear_young(struct mm_struct *mm,
+				unsigned long start, unsigned long end)
+{
+	return mn_young(mm, start, end, MN_CLEAR_YOUNG);
+}
+EXPORT_SYMBOL_GPL(__mmu_notifier_clear_young);
+
+bool __mmu_notifier_test_young(struct mm_struct *mm, unsigned long address)
+{
+	return mn_young(mm, address, address + PAGE_SIZE, MN_TEST_YOUNG);
+}
+EXPORT_SYMBOL_GPL(__mmu_notifier_test_young);
+
+void __mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
+						   unsigned long start,
+						   unsigned long end)
+{
+	struct mmu_notifier_subscriptions *subs =
+		READ_ONCE(mm->notifier_subscriptions);
+	struct mmu_notifier *sub;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(sub, &subs->list, hlist) {
+		if (sub->ops->arch_invalidate_secondary_tlbs && mn_is_live(sub))
+			sub->ops->arch_invalidate_secondary_tlbs(sub, mm,
+								 start, end);
+	}
+	rcu_read_unlock();
+}
+EXPORT_SYMBOL_GPL(__mmu_notifier_arch_invalidate_secondary_tlbs);
+
+/* Release. */
+
+/*
+ * Exit and unregister can both come here. One calls release, the other waits
+ * until it has returned; clear_and_wake_up_bit() pairs with wait_on_bit(), which
+ * has acquire ordering.
+ */
+static void mn_release(struct mmu_notifier *sub, struct mm_struct *mm)
+{
+	if (test_and_set_bit(MN_RELEASE_CLAIMED, &sub->flags)) {
+		wait_on_bit(&sub->flags, MN_RELEASE_PENDING,
+			    TASK_UNINTERRUPTIBLE);
+		return;
+	}
+	if (sub->ops->release) {
+		trace_mmu_notifier_release(sub, mm);
+		sub->ops->release(sub, mm);
+	}
+	clear_and_wake_up_bit(MN_RELEASE_PENDING, &sub->flags);
+}
+
+/**
+ * __mmu_notifier_release - release every subscription of an mm that exits
+ * @mm: the address space, mm_users is 0
+ *
+ * The subscriptions stay on the list, dead, until their owners unregister or
+ * put them. Registration cannot come in between, it needs mm_users.
+ *
+ * Context: May sleep.
+ */
+void __mmu_notifier_release(struct mm_struct *mm)
+{
+	struct mmu_notifier_subscriptions *subs =
+		READ_ONCE(mm->notifier_subscriptions);
+	struct mmu_notifier *sub;
+
+	mn_for_each_pinned(sub, subs, NULL) {
+		mn_release(sub, mm);
+		mn_stop(sub);
+	}
+}
+
+void __mmu_notifier_subscriptions_destroy(struct mm_struct *mm)
+{
+	struct mmu_notifier_subscriptions *subs = mm->notifier_subscriptions;
+
+	/* Every subscription holds mm_count. */
+	WARN_ON_ONCE(!hlist_empty(&subs->list));
+	mm->notifier_subscriptions = NULL;
+	kfree(subs);
+}
+
+/* Registration. */
+
+static void mn_drain_mapping(struct address_space *mapping)
+{
+	i_mmap_lock_write(mapping);
+	i_mmap_unlock_write(mapping);
+}
+
+/*
+ * Wait for the sections that began before the subscription was published. Each
+ * lock is dropped before the next is taken, so none of them needs an order.
+ * Neighbours often share a file or an anon_vma.
+ *
+ * Nothing is missed: mmap_lock keeps VMAs from coming and going. A munmap() that
+ * runs with mmap_lock downgraded holds it for reading until its VMAs are off the
+ * rmap. All anon_vmas on the chain of a VMA have one root, whose lock is the
+ * lock of all of them.
+ */
+static void mn_drain(struct mm_struct *mm)
+{
+	struct address_space *mapping, *last_mapping = NULL;
+	struct anon_vma *root, *last_root = NULL;
+	struct vm_area_struct *vma;
+	VMA_ITERATOR(vmi, mm, 0);
+
+	mmap_assert_write_locked(mm);
+
+	for_each_vma(vmi, vma) {
+		/* Stays locked until mmap_lock is dropped; readers are gone. */
+		vma_start_write(vma);
+
+		mapping = vma->vm_file ? vma->vm_file->f_mapping : NULL;
+		if (mapping && mapping != last_mapping) {
+			mn_drain_mapping(mapping);
+			last_mapping = mapping;
+		}
+
+		root = vma->anon_vma ? vma->anon_vma->root : NULL;
+		if (root && root != last_root) {
+			anon_vma_lock_write(root);
+			anon_vma_unlock_write(root);
+			last_root = root;
+		}
+		cond_resched();
+	}
+}
+
+static int mn_check(const struct mmu_notifier *sub, const struct mm_struct *mm)
+{
+	const struct mmu_notifier_ops *ops = sub ? sub->ops : NULL;
+	bool ranges;
+
+	if (!ops)
+		return -EINVAL;
+	ranges = ops->invalidate_range_start || ops->invalidate_range_end;
+
+	/* It follows the CPU's page tables and would hear everything twice. */
+	if (ops->arch_invalidate_secondary_tlbs &&
+	    (ranges || ops->invalidate_page))
+		return -EINVAL;
+
+	/* Without ranges it would keep translations of what is unmapped. */
+	if (ops->invalidate_page && !ops->invalidate_range_start)
+		return -EINVAL;
+
+	return atomic_read(&mm->mm_users) ? 0 : -ESRCH;
+}
+
+static void mn_put_work(struct work_struct *work);
+
+static struct mmu_notifier_subscriptions *
+mn_subscriptions(struct mm_struct *mm)
+{
+	struct mmu_notifier_subscriptions *subs = mm->notifier_subscriptions;
+
+	mmap_assert_write_locked(mm);
+
+	if (subs)
+		return subs;
+
+	subs = kzalloc_obj(*subs, GFP_KERNEL_ACCOUNT);
+	if (!subs)
+		return NULL;
+	INIT_HLIST_HEAD(&subs->list);
+	spin_lock_init(&subs->lock);
+	INIT_WORK(&subs->put_work, mn_put_work);
+	subs->mm = mm;
+
+	/*
+	 * Pairs with the address dependency of whoever finds the list through
+	 * mm_has_notifiers().
+	 */
+	smp_store_release(&mm->notifier_subscriptions, subs);
+	return subs;
+}
+
+static int mn_publish(struct mmu_notifier_subscriptions *subs,
+		      struct mmu_notifier *new)
+{
+	struct mmu_notifier *sub;
+
+	guard(spinlock)(&subs->lock);
+
+	hlist_for_each_entry(sub, &subs->list, hlist)
+		if (sub == new)
+			return -EEXIST;
+
+	new->mm = subs->mm;
+	new->flags = BIT(MN_RELEASE_PENDING);
+	new->users = 1;
+	new->stamp = subs->stamp + 1;
+	refcount_set(&new->active, 1);
+	hlist_add_head_rcu(&new->hlist, &subs->list);
+	/* Pairs with the acquire in __mmu_notifier_range_start(). */
+	smp_store_release(&subs->stamp, new->stamp);
+	return 0;
+}
+
+/*
+ * Turns the hooks on. Takes the CPU hotplug lock and so is called before
+ * mmap_lock is, wherever the interface leaves that to us.
+ */
+static void mn_enable(void)
+{
+	if (!static_key_enabled(&mmu_notifier_used))
+		static_branch_enable(&mmu_notifier_used);
+}
+
+/**
+ * __mmu_notifier_register - subscribe with mmap_lock held
+ * @subscription: the subscription, zeroed but for its ops
+ * @mm: the address space
+ *
+ * mmu_notifier_register() for callers that hold mmap_lock of @mm for writing.
+ *
+ * Context: mmap_lock held for writing, and no lock of the VM beside it. May
+ * sleep.
+ *
+ * Return: as mmu_notifier_register().
+ */
+int __mmu_notifier_register(struct mmu_notifier *subscription,
+			    struct mm_struct *mm)
+{
+	struct mmu_notifier_subscriptions *subs;
+	int ret;
+
+	might_sleep();
+
+	ret = mn_check(subscription, mm);
+	if (ret)
+		return ret;
+
+	mn_enable();
+	subs = mn_subscriptions(mm);
+	if (!subs)
+		return -ENOMEM;
+	ret = mn_publish(subs, subscription);
+	if (ret)
+		return ret;
+
+	/* Dropped when the subscription is off the list for good. */
+	mmgrab(mm);
+	mn_drain(mm);
+	trace_mmu_notifier_register(subscription, mm);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(__mmu_notifier_register);
+
+/**
+ * mmu_notifier_register - subscribe to the page table changes of an mm
+ * @subscription: the subscription, zeroed but for its ops
+ * @mm: the address space; the caller makes sure that mm_users stays above 0, it
+ *	is current->mm or was pinned with mmget()
+ *
+ * Legal at any moment. When it returns 0, no change that is not reported to
+ * @subscription can still be under way, and callbacks may have run already. The
+ * subscription ends with mmu_notifier_unregister() or mmu_notifier_put(), also
+ * if the address space went away before.
+ *
+ * Context: Neither mmap_lock nor any other lock of the VM may be held. May
+ * sleep; is not interrupted by signals.
+ *
+ * Return: 0; -EINVAL if there is no ops table or the table combines callbacks
+ * that exclude each other; -EEXIST if @subscription is registered on @mm
+ * already; -ESRCH if @mm is exiting; -ENOMEM. After an error nothing is left of
+ * the attempt.
+ */
+int mmu_notifier_register(struct mmu_notifier *subscription,
+			  struct mm_struct *mm)
+{
+	int ret;
+
+	ret = mn_check(subscription, mm);
+	if (ret)
+		return ret;
+
+	mn_enable();
+	mmap_write_lock(mm);
+	ret = __mmu_notifier_register(subscription, mm);
+	mmap_write_unlock(mm);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(mmu_notifier_register);
+
+static void mn_unlink(struct mmu_notifier_subscriptions *subs,
+		      struct mmu_notifier *sub)
+{
+	spin_lock(&subs->lock);
+	hlist_del_init_rcu(&sub->hlist);
+	spin_unlock(&subs->lock);
+}
+
+/**
+ * mmu_notifier_unregister - end a subscription
+ * @subscription: the subscription
+ * @mm: the address space it was registered on
+ *
+ * Calls release unless exit has done so, and waits for it if exit is about to.
+ * No callback of @subscription runs or can run on return; the caller may free
+ * it. Waits for callbacks of this subscription and for none of any other.
+ *
+ * A wrong @mm or a subscription that is not registered gets a warning and is
+ * left alone.
+ *
+ * Context: No lock may be held that a callback takes. Not to be called from a
+ * callback. May sleep.
+ */
+void mmu_notifier_unregister(struct mmu_notifier *subscription,
+			     struct mm_struct *mm)
+{
+	struct mmu_notifier_subscriptions *subs = mm->notifier_subscriptions;
+
+	might_sleep();
+	if (WARN_ON_ONCE(subscription->mm != mm || !subs ||
+			 hlist_unhashed_lockless(&subscription->hlist)))
+		return;
+
+	mn_release(subscription, mm);
+	mn_retire(subscription);
+	mn_unlink(subs, subscription);
+	/* Callbacks that do not sleep, and walks that stand on the entry. */
+	synchronize_rcu();
+	trace_mmu_notifier_unregister(subscription, mm);
+	mmdrop(mm);
+}
+EXPORT_SYMBOL_GPL(mmu_notifier_unregister);
+
+/* Get and put. */
+
+/* An extra reference to the subscription of @ops, NULL if there is none. */
+static struct mmu_notifier *mn_find_get(struct mm_struct *mm,
+					const struct mmu_notifier_ops *ops)
+{
+	struct mmu_notifier_subscriptions *subs = mm->notifier_subscriptions;
+	struct mmu_notifier *sub;
+
+	if (!subs)
+		return NULL;
+
+	guard(spinlock)(&subs->lock);
+
+	hlist_for_each_entry(sub, &subs->list, hlist) {
+		if (sub->ops != ops || !sub->users)
+			continue;
+		if (sub->users == UINT_MAX)
+			return ERR_PTR(-EOVERFLOW);
+		sub->users++;
+		return sub;
+	}
+	return NULL;
+}
+
+/**
+ * mmu_notifier_get_locked - mmu_notifier_get() with mmap_lock held
+ * @ops: the callbacks
+ * @mm: the address space
+ *
+ * Context: mmap_lock of @mm held for writing. May sleep.
+ *
+ * Return: as mmu_notifier_get().
+ */
+struct mmu_notifier *mmu_notifier_get_locked(const struct mmu_notifier_ops *ops,
+					     struct mm_struct *mm)
+{
+	struct mmu_notifier *sub;
+	int ret;
+
+	mmap_assert_write_locked(mm);
+
+	if (!ops || !ops->alloc_notifier || !ops->free_notifier)
+		return ERR_PTR(-EINVAL);
+
+	sub = mn_find_get(mm, ops);
+	if (sub)
+		return sub;
+
+	sub = ops->alloc_notifier(mm);
+	if (IS_ERR(sub))
+		return sub;
+	if (!sub)
+		return ERR_PTR(-ENOMEM);
+	sub->ops = ops;
+	ret = __mmu_notifier_register(sub, mm);
+	if (ret) {
+		ops->free_notifier(sub);
+		return ERR_PTR(ret);
+	}
+	return sub;
+}
+EXPORT_SYMBOL_GPL(mmu_notifier_get_locked);
+
+/**
+ * mmu_notifier_get - the one subscription of an ops table to an mm
+ * @ops: the callbacks, among them alloc_notifier and free_notifier
+ * @mm: the address space, mm_users above 0
+ *
+ * Finds the subscription with @ops on @mm and takes a reference, or allocates
+ * and registers one. Every reference is given back with mmu_notifier_put().
+ * While it is held, mmu_notifier::mm points to an mm_struct, which
+ * mmget_not_zero() can turn into a usable address space.
+ *
+ * Context: mmap_lock not held. May sleep.
+ *
+ * Return: the subscription, or an ERR_PTR(): what alloc_notifier or
+ * mmu_notifier_register() returned, -EOVERFLOW if there are too many
+ * references, -EINVAL if a callback is missing.
+ */
+struct mmu_notifier *mmu_notifier_get(const struct mmu_notifier_ops *ops,
+				      struct mm_struct *mm)
+{
+	struct mmu_notifier *sub;
+
+	mn_enable();
+	mmap_write_lock(mm);
+	sub = mmu_notifier_get_locked(ops, mm);
+	mmap_write_unlock(mm);
+	return sub;
+}
+EXPORT_SYMBOL_GPL(mmu_notifier_get);
+
+/* A subscription without references that nobody frees yet. */
+static struct mmu_notifier *mn_claim_put(struct mmu_notifier_subscriptions *subs)
+{
+	struct mmu_notifier *sub;
+
+	guard(spinlock)(&subs->lock);
+
+	hlist_for_each_entry(sub, &subs->list, hlist)
+		if (!sub->users && !test_and_set_bit(MN_FREEING, &sub->flags))
+			return sub;
+	return NULL;
+}
+
+static void mn_put_work(struct work_struct *work)
+{
+	struct mmu_notifier_subscriptions *subs =
+		container_of(work, struct mmu_notifier_subscriptions, put_work);
+	struct mm_struct *mm = subs->mm;
+	struct mmu_notifier *sub;
+
+	while ((sub = mn_claim_put(subs))) {
+		mn_retire(sub);
+		mn_unlink(subs, sub);
+		synchronize_rcu();
+		trace_mmu_notifier_unregister(sub, mm);
+		sub->ops->free_notifier(sub);
+		mmdrop(mm);
+	}
+	/* The reference of the queued work; @subs may be gone after it. */
+	mmdrop(mm);
+}
+
+/**
+ * mmu_notifier_put - give a reference to a subscription back
+ * @subscription: from mmu_notifier_get() or mmu_notifier_register()
+ *
+ * With the last reference the subscription ends: free_notifier is called
+ * later, from a workqueue, when no callback runs any more. release is not
+ * called if exit has not got there first: the subscriber must have dropped its
+ * translations and must not establish new ones.
+ *
+ * A module calls mmu_notifier_synchronize() before it is unloaded.
+ *
+ * Context: Any in which a spinlock may be taken with bottom halves enabled; may
+ * be called from release.
+ */
+void mmu_notifier_put(struct mmu_notifier *subscription)
+{
+	struct mm_struct *mm = subscription->mm;
+	struct mmu_notifier_subscriptions *subs = mm->notifier_subscriptions;
+	bool last;
+
+	/*
+	 * For the work. A work that runs already can free the subscription and
+	 * its hold on @mm as soon as the lock is dropped.
+	 */
+	mmgrab(mm);
+
+	spin_lock(&subs->lock);
+	last = !WARN_ON_ONCE(!subscription->users) && !--subscription->users;
+	if (last) {
+		/* Nobody shall call release any more, nor wait for it. */
+		if (!test_and_set_bit(MN_RELEASE_CLAIMED, &subscription->flags))
+			clear_and_wake_up_bit(MN_RELEASE_PENDING,
+					      &subscription->flags);
+		mn_stop(subscription);
+	}
+	spin_unlock(&subs->lock);
+
+	if (!last || !queue_work(mn_put_wq, &subs->put_work))
+		mmdrop(mm);
+}
+EXPORT_SYMBOL_GPL(mmu_notifier_put);
+
+/**
+ * mmu_notifier_synchronize - wait for the effect of mmu_notifier_put()
+ *
+ * On return every free_notifier has run whose mmu_notifier_put() came before
+ * the call.
+ *
+ * Context: May sleep. No lock may be held that a callback or free_notifier
+ * takes.
+ */
+void mmu_notifier_synchronize(void)
+{
+	flush_workqueue(mn_put_wq);
+}
+EXPORT_SYMBOL_GPL(mmu_notifier_synchronize);
+
+static int __init mmu_notifier_init(void)
+{
+	mn_put_wq = alloc_workqueue("mmu_notifier", WQ_UNBOUND | WQ_MEM_RECLAIM,
+				    0);
+	return mn_put_wq ? 0 : -ENOMEM;
+}
+subsys_initcall(mmu_notifier_init);

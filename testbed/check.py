@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""All tests, on what has been built already: check.py BUILD [STEP...]
+
+Ends with a line "N passed, N failed". A step that ran no test has failed.
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# What is left of mainline's notifiers where none may be.
+NAMES = "mmu[_ ]notifier|mmu_interval|notifier_subscriptions|mm_take_all_locks"
+SWEPT = ["mm", "kernel", "fs", "virt", "include/linux"]
+# HMM is a client, and stays as it is.
+CLIENTS = [":!mm/hmm.c", ":!include/linux/hmm.h", ":!mm/Kconfig"]
+# Functions whose absence each race must notice, and the notifiers' part in it.
+MUTES = {"cow": "__mmu_notifier_invalidate_page",
+         "zap": "__mmu_notifier_range_start",
+         "mremap": "__mmu_notifier_range_start"}
+
+
+class Steps:
+    def __init__(self, build):
+        self.build = os.path.abspath(build)
+        self.out = os.path.join(self.build, "check")
+        os.makedirs(self.out, exist_ok=True)
+
+    def path(self, *parts):
+        return os.path.join(self.build, *parts)
+
+    def run(self, name, *words, show=False):
+        """(exit code, output) of a command; its output goes to a log as well."""
+        log = os.path.join(self.out, name + ".log")
+        lines = []
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, errors="replace") as process, \
+                open(log, "w", encoding="utf-8") as file:
+            for line in process.stdout:
+                file.write(line)
+                lines.append(line)
+                if show:
+                    print("  " + line, end="", flush=True)
+        return process.returncode, "".join(lines)
+
+    def machine(self, name, job, *words):
+        """A job in the machine; its output directory beside the exit code."""
+        out = os.path.join(self.out, name)
+        code, _ = self.run(name, sys.executable, os.path.join(HERE, "machine", "run.py"),
+                           "--kernel", self.path("kernel"), "--out", out, "--job", job,
+                           *words, show=True)
+        return code, os.path.join(out, "run-1")
+
+
+def testbed(steps):
+    """The tools of the test bed"""
+    passed = failed = 0
+    for folder in ("tree", "machine"):
+        code, text = steps.run("unittest-" + folder, sys.executable, "-m", "unittest", "discover",
+                               "-s", os.path.join(HERE, folder), "-p", "test_*.py")
+        ran = re.search(r"^Ran (\d+) test", text, re.M)
+        bad = sum(int(n) for n in re.findall(r"(?:failures|errors)=(\d+)", text))
+        count = int(ran[1]) if ran else 0
+        bad = max(bad, int(code != 0 or not count))
+        if bad:
+            print(text)
+        passed += max(count - bad, 0)
+        failed += bad
+    return passed, failed
+
+
+def conversion(steps):
+    """Tree and repository are the same"""
+    code, text = steps.run("check-refresh", sys.executable,
+                           os.path.join(HERE, "tree", "tree.py"), "check-refresh",
+                           "--build", steps.build)
+    if code:
+        print(text)
+    return int(code == 0), int(code != 0)
+
+
+def removal(steps):
+    """Nothing of mainline's notifiers is left"""
+    code, text = steps.run("removal", "git", "-C", steps.path("tree"), "grep", "-niE", NAMES,
+                           "removed", "--", *SWEPT, *CLIENTS)
+    # 1: nothing found, 0: something, else: the search failed.
+    if code != 1:
+        print(text)
+    return int(code == 1), int(code != 1)
+
+
+def baseline(steps):
+    """The base without notifiers compiles with KVM off"""
+    code, text = steps.run("baseline", os.path.join(HERE, "base", "compile"), steps.build,
+                           show=True)
+    if code:
+        print(text[-3000:])
+    return int(code == 0), int(code != 0)
+
+
+def kunit(steps):
+    """KUnit, read by the kernel's own parser"""
+    code, out = steps.machine("kunit", "kunit", "--kernel-arg", "kunit.filter_glob=mmu_notifier*")
+    report = os.path.join(steps.out, "kunit.json")
+    _, text = steps.run("kunit-parse", sys.executable,
+                        steps.path("tree", "tools", "testing", "kunit", "kunit.py"), "parse",
+                        "--json=" + report, os.path.join(out, "console.log"))
+    counts = re.search(r"Ran (\d+) tests?: (.*)", text)
+    found = dict((k, int(n)) for k, n in re.findall(r"(\w+): (\d+)", counts[2])) if counts else {}
+    passed = found.get("passed", 0)
+    failed = sum(found.get(k, 0) for k in ("failed", "crashed", "errors"))
+    if not failed and (code or not passed):
+        failed = 1
+    if failed:
+        print(text)
+    return passed, failed
+
+
+def race_job(steps, name, words):
+    program = os.path.join(steps.out, "race_guest")
+    command = "/race_guest" + "".join("," + word for word in words)
+    code, out = steps.machine(name, "exec", "--file", f"{program}:/race_guest", "--exec", command,
+                              "--cpus", "2")
+    return code, out
+
+
+def races(steps):
+    """Faults stopped between lookup and lock"""
+    program = os.path.join(steps.out, "race_guest")
+    subprocess.run(["gcc", "-O2", "-Wall", "-Werror", "-static", "-pthread", "-o", program,
+                    os.path.join(HERE, "guest", "race_guest.c")], check=True)
+    results = [race_job(steps, "races", [])[0]]
+    # The same with the notification taken away: the guest must read the old page.
+    results += [race_job(steps, f"races-without-{race}",
+                         ["--race", race, "--mute", name, "--stale"])[0]
+                for race, name in MUTES.items()]
+    bad = sum(code != 0 for code in results)
+    return len(results) - bad, bad
+
+
+def guests(steps):
+    """Small guests larger than their host"""
+    kinds = {"anon": [], "thp": ["--mode", "thp"], "shmem": ["--mode", "shmem"]}
+    bad = 0
+    for kind, words in kinds.items():
+        code, out = steps.machine("guest-" + kind, "small-guest", *words,
+                                  "--trace", "mmu_notifier/mmu_notifier_range_start:folio")
+        bad += code != 0
+        if code == 0 and folio_sections(out):
+            print("  fault: reclaim opened sections around single pages of a KVM process")
+            bad += 1
+    return len(kinds) - min(bad, len(kinds)), bad
+
+
+def folio_sections(out):
+    """How often a section around one small folio told a subscriber of its start."""
+    with open(os.path.join(out, "results.json"), encoding="utf-8") as file:
+        values = json.load(file)["values"]
+    return int(values.get("trace.mmu_notifier/mmu_notifier_range_start.1", 0))
+
+
+# Step and its usual seconds on two cores.
+STEPS = [(testbed, 30), (conversion, 10), (removal, 5), (baseline, 240), (kunit, 60),
+         (races, 120), (guests, 180)]
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit("usage: check.py BUILD [STEP...]")
+    chosen = sys.argv[2:]
+    unknown = set(chosen) - {step.__name__ for step, _ in STEPS}
+    if unknown:
+        sys.exit(f"Unknown step {', '.join(sorted(unknown))}; the steps are "
+                 f"{', '.join(step.__name__ for step, _ in STEPS)}.")
+    steps, table = Steps(sys.argv[1]), []
+    todo = [(step, usual) for step, usual in STEPS if not chosen or step.__name__ in chosen]
+    for number, (step, usual) in enumerate(todo, 1):
+        print(f"[{number}/{len(todo)}] {step.__doc__} (usually {usual} s)", flush=True)
+        start = time.monotonic()
+        passed, failed = step(steps)
+        if not passed and not failed:
+            failed = 1
+        table.append((step.__doc__, passed, failed, time.monotonic() - start))
+    print()
+    for what, passed, failed, seconds in table:
+        print(f"{what:<52} {passed:>4} passed {failed:>3} failed {seconds:>6.0f} s")
+    passed, failed = sum(row[1] for row in table), sum(row[2] for row in table)
+    print(f"{passed} passed, {failed} failed", flush=True)
+    return int(failed != 0 or not passed)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("The tests were interrupted.")

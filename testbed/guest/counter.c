@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "counter.h"
+#include "file.h"
+#include "report.h"
+
+#define KVM_DIR "/sys/kernel/debug/kvm"
+
+static const char *const vmstat_names[] = {
+	"pswp", "pgsteal_", "pgscan_", "pgmajfault", "pgmigrate_", "thp_", "ksm_", "cow_ksm",
+	"compact_success", "swap_ra", "numa_pte_updates", "oom_kill",
+};
+
+static struct counters vmstat_before;
+
+static struct counter *lookup(struct counters *set, const char *name)
+{
+	struct counter *entry = set->entry;
+
+	for (; entry < set->entry + set->count; entry++)
+		if (!strcmp(entry->name, name))
+			return entry;
+	return NULL;
+}
+
+void counter_add(struct counters *set, const char *name, long long value)
+{
+	struct counter *entry = lookup(set, name);
+
+	if (!entry) {
+		if (set->count == sizeof(set->entry) / sizeof(*set->entry))
+			fail("too many counters: no room for %s", name);
+		entry = &set->entry[set->count++];
+		snprintf(entry->name, sizeof(entry->name), "%s", name);
+		entry->value = 0;
+	}
+	entry->value += value;
+}
+
+long long counter_get(const struct counters *set, const char *name)
+{
+	const struct counter *entry = lookup((struct counters *)set, name);
+
+	return entry ? entry->value : 0;
+}
+
+void counter_report(const struct counters *set, const char *prefix)
+{
+	for (int i = 0; i < set->count; i++)
+		report_number(prefix, set->entry[i].name, set->entry[i].value);
+}
+
+static void add_number_file(struct counters *set, const char *dir, const char *name)
+{
+	char path[1024], text[64], *end;
+	long long value;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	if (file_read(path, text, sizeof(text)) <= 0)
+		return;
+	value = strtoll(text, &end, 10);
+	if (end != text && *end == '\n' && !end[1])
+		counter_add(set, name, value);
+}
+
+static void add_directory(struct counters *set, const char *dir)
+{
+	struct dirent *file;
+	DIR *open_dir = opendir(dir);
+
+	if (!open_dir)
+		return;
+	while ((file = readdir(open_dir)))
+		if (file->d_type == DT_REG)
+			add_number_file(set, dir, file->d_name);
+	closedir(open_dir);
+}
+
+void kvm_counters(struct counters *set, int pid)
+{
+	char prefix[32], path[512];
+	struct dirent *vm;
+	DIR *dir = opendir(KVM_DIR);
+
+	if (!dir)
+		return;
+	snprintf(prefix, sizeof(prefix), "%d-", pid);
+	while ((vm = readdir(dir))) {
+		if (strncmp(vm->d_name, prefix, strlen(prefix)))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", KVM_DIR, vm->d_name);
+		add_directory(set, path);
+	}
+	closedir(dir);
+}
+
+static int vmstat_wanted(const char *name)
+{
+	for (size_t i = 0; i < sizeof(vmstat_names) / sizeof(*vmstat_names); i++)
+		if (!strncmp(name, vmstat_names[i], strlen(vmstat_names[i])))
+			return 1;
+	return 0;
+}
+
+static void vmstat_read(struct counters *set)
+{
+	char *text = file_load("/proc/vmstat"), *rest = text, *word;
+
+	while ((word = strsep(&rest, "\n"))) {
+		char *space = strchr(word, ' ');
+
+		if (!space)
+			continue;
+		*space = '\0';
+		if (vmstat_wanted(word))
+			counter_add(set, word, strtoll(space + 1, NULL, 10));
+	}
+	free(text);
+}
+
+void vmstat_begin(void)
+{
+	vmstat_read(&vmstat_before);
+}
+
+void vmstat_report(void)
+{
+	static struct counters now;
+
+	vmstat_read(&now);
+	for (int i = 0; i < now.count; i++)
+		now.entry[i].value -= counter_get(&vmstat_before, now.entry[i].name);
+	counter_report(&now, "vmstat");
+}

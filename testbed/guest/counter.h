@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Named sums: what the kernel counted while the job ran. */
+#ifndef MN_COUNTER_H
+#define MN_COUNTER_H
+
+struct counters {
+	int count;
+	struct counter {
+		char name[64];
+		long long value;
+	} entry[256];
+};
+
+void counter_add(struct counters *set, const char *name, long long value);
+long long counter_get(const struct counters *set, const char *name);
+/* Reports each as "<prefix>.<name> <value>". */
+void counter_report(const struct counters *set, const char *prefix);
+
+/* Adds every single-number file of the VMs that process @pid created. */
+void kvm_counters(struct counters *set, int pid);
+void vmstat_begin(void);
+void vmstat_report(void);
+
+#endif

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "counter.h"
+#include "guests.h"
+#include "report.h"
+
+#define MAX_GUESTS 8
+
+struct stream {
+	int fd;			/* -1 once closed */
+	int used;
+	char line[1024];
+};
+
+static struct guest {
+	int pid;
+	int commands;
+	int passed;
+	time_t heard;
+	struct stream results, console;
+} guests[MAX_GUESTS];
+static int guest_count;
+static int console_out = STDERR_FILENO;
+static struct counters kvm, sums;
+
+void guests_console(int fd)
+{
+	console_out = fd;
+}
+
+static time_t seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+static void make_pipe(int ends[2])
+{
+	if (pipe2(ends, O_CLOEXEC))
+		fail("pipe: %s", strerror(errno));
+}
+
+static void run(char *const argv[], int in, int out, int console)
+{
+	if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 ||
+	    dup2(console, STDERR_FILENO) < 0 || dup2(console, GUEST_CONSOLE_FD) < 0)
+		_exit(126);
+	if (console == GUEST_CONSOLE_FD)
+		fcntl(GUEST_CONSOLE_FD, F_SETFD, 0);
+	execv(argv[0], argv);
+	dprintf(STDERR_FILENO, "%s: %s\n", argv[0], strerror(errno));
+	_exit(127);
+}
+
+void guest_start(char *const argv[])
+{
+	int in[2], out[2], console[2];
+	struct guest *guest = &guests[guest_count];
+
+	if (guest_count++ == MAX_GUESTS)
+		fail("more than %d guests", MAX_GUESTS);
+	make_pipe(in);
+	make_pipe(out);
+	make_pipe(console);
+	guest->pid = fork();
+	if (guest->pid < 0)
+		fail("fork: %s", strerror(errno));
+	if (!guest->pid)
+		run(argv, in[0], out[1], console[1]);
+	close(in[0]);
+	close(out[1]);
+	close(console[1]);
+	guest->commands = in[1];
+	guest->results.fd = out[0];
+	guest->console.fd = console[0];
+	guest->heard = seconds();
+}
+
+static int number_of(const struct guest *guest)
+{
+	return guest - guests;
+}
+
+/* A guest may name any key: only ours may be called "verdict". */
+static void forward(const struct guest *guest, char *line)
+{
+	char *space = strchr(line, ' ');
+	char key[128], *end;
+	long long value;
+
+	if (!space)
+		return;
+	*space++ = '\0';
+	if (!strcmp(line, "progress")) {
+		report("progress", "guest %d: %s", number_of(guest), space);
+		return;
+	}
+	snprintf(key, sizeof(key), "guest%d.%s", number_of(guest), line);
+	report(key, "%s", space);
+	value = strtoll(space, &end, 10);
+	if (end != space && !*end)
+		counter_add(&sums, line, value);
+}
+
+static void report_sums(void)
+{
+	counter_report(&kvm, "kvm");
+	counter_report(&sums, "sum");
+}
+
+static void result_line(struct guest *guest, char *line)
+{
+	guest->heard = seconds();
+	if (strcmp(line, "verdict pass") && strncmp(line, "verdict fail ", 13)) {
+		forward(guest, line);
+		return;
+	}
+	kvm_counters(&kvm, guest->pid);
+	if (strcmp(line, "verdict pass")) {
+		report_sums();
+		fail("guest %d: %s", number_of(guest), line + 13);
+	}
+	guest->passed = 1;
+	if (write(guest->commands, "go\n", 3) != 3)
+		fail("guest %d does not read its input", number_of(guest));
+}
+
+static void console_line(struct guest *guest, char *line)
+{
+	dprintf(console_out, "g%d %s\n", number_of(guest), line);
+}
+
+typedef void line_handler(struct guest *guest, char *line);
+
+/* Splits at line ends; a carriage return and what is too long are dropped. */
+static void take(struct guest *guest, struct stream *stream, const char *text,
+		 int size, line_handler *handle)
+{
+	for (; size--; text++) {
+		if (*text == '\n') {
+			stream->line[stream->used] = '\0';
+			stream->used = 0;
+			handle(guest, stream->line);
+		} else if (*text != '\r' && stream->used < (int)sizeof(stream->line) - 1) {
+			stream->line[stream->used++] = *text;
+		}
+	}
+}
+
+static void drain(struct guest *guest, struct stream *stream, line_handler *handle)
+{
+	char text[4096];
+	int size = read(stream->fd, text, sizeof(text));
+
+	if (size > 0) {
+		take(guest, stream, text, size, handle);
+	} else if (size == 0 || errno != EINTR) {
+		close(stream->fd);
+		stream->fd = -1;
+	}
+}
+
+static void reap(struct guest *guest)
+{
+	int status;
+
+	if (waitpid(guest->pid, &status, 0) != guest->pid)
+		fail("waitpid: %s", strerror(errno));
+	guest->pid = 0;
+	close(guest->commands);
+	if (!guest->passed)
+		fail("guest %d ended without a verdict (status 0x%x)", number_of(guest), status);
+	if (status)
+		fail("guest %d ended with status 0x%x after its verdict",
+		     number_of(guest), status);
+}
+
+static void check_silence(const struct guest *guest, long limit)
+{
+	if (seconds() - guest->heard > limit)
+		fail("guest %d was silent for %ld seconds", number_of(guest), limit);
+}
+
+static int alive(const struct guest *guest)
+{
+	return guest->results.fd >= 0 || guest->console.fd >= 0;
+}
+
+static void serve(struct guest *guest, struct pollfd *ready)
+{
+	if (ready[0].revents)
+		drain(guest, &guest->results, result_line);
+	if (ready[1].revents)
+		drain(guest, &guest->console, console_line);
+	if (!alive(guest))
+		reap(guest);
+}
+
+/* Returns how many guests still run. */
+static int serve_all(long silence)
+{
+	struct pollfd ready[2 * MAX_GUESTS];
+	int running = 0;
+
+	for (int i = 0; i < guest_count; i++) {
+		ready[2 * i] = (struct pollfd){ guests[i].results.fd, POLLIN, 0 };
+		ready[2 * i + 1] = (struct pollfd){ guests[i].console.fd, POLLIN, 0 };
+	}
+	if (poll(ready, 2 * guest_count, 1000) < 0 && errno != EINTR)
+		fail("poll: %s", strerror(errno));
+	for (int i = 0; i < guest_count; i++) {
+		if (!guests[i].pid)
+			continue;
+		serve(&guests[i], &ready[2 * i]);
+		running += guests[i].pid != 0;
+		if (guests[i].pid)
+			check_silence(&guests[i], silence);
+	}
+	return running;
+}
+
+void guests_wait(long silence_seconds)
+{
+	if (!guest_count)
+		fail("no guest was started");
+	while (serve_all(silence_seconds))
+		;
+	report_sums();
+	if (!counter_get(&sums, "pages_verified"))
+		fail("no guest verified a page");
+	if (counter_get(&sums, "mismatches"))
+		fail("%lld words differ", counter_get(&sums, "mismatches"));
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+/* PID 1 of the machine under test: one job, one verdict, power off. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "counter.h"
+#include "file.h"
+#include "guests.h"
+#include "jobs.h"
+#include "param.h"
+#include "report.h"
+#include "swap.h"
+#include "trace.h"
+
+#define RESULT_PORT "/dev/ttyS1"
+#define GUEST_CONSOLE_PORT "/dev/ttyS2"
+
+static const struct {
+	const char *type, *target;
+} mounts[] = {
+	{ "devtmpfs", "/dev" },
+	{ "proc", "/proc" },
+	{ "sysfs", "/sys" },
+	{ "debugfs", "/sys/kernel/debug" },
+	{ "tracefs", "/sys/kernel/tracing" },
+	{ "cgroup2", "/sys/fs/cgroup" },
+	{ "tmpfs", "/tmp" },
+};
+
+static void __attribute__((noreturn)) power_off(int status)
+{
+	(void)status;
+	sync();
+	reboot(RB_POWER_OFF);
+	for (;;)
+		pause();
+}
+
+static const char *failed_mount;
+static int mount_error;
+
+/* Problems are kept: until /dev is there, there is nowhere to report them. */
+static void mount_all(void)
+{
+	for (size_t i = 0; i < sizeof(mounts) / sizeof(*mounts); i++) {
+		mkdir(mounts[i].target, 0755);
+		if (mount(mounts[i].type, mounts[i].target, mounts[i].type, 0, NULL) &&
+		    !failed_mount) {
+			failed_mount = mounts[i].type;
+			mount_error = errno;
+		}
+	}
+}
+
+static void open_ports(void)
+{
+	int console = open(GUEST_CONSOLE_PORT, O_RDWR | O_NOCTTY | O_CLOEXEC);
+
+	report_open(RESULT_PORT);
+	if (failed_mount)
+		fail("mounting %s: %s", failed_mount, strerror(mount_error));
+	if (console >= 0)
+		guests_console(console);
+}
+
+/* mn.write=/path:value,...: settings below /sys and /proc. */
+static void write_settings(const char *list)
+{
+	char *text = strdup(list), *rest = text, *word;
+
+	while ((word = strsep(&rest, ","))) {
+		char *value = strchr(word, ':');
+
+		if (!*word)
+			continue;
+		if (!value)
+			fail("mn.write needs path:value, not %s", word);
+		*value++ = '\0';
+		if (file_write(word, value))
+			fail("writing %s to %s: %s", value, word, strerror(errno));
+	}
+	free(text);
+}
+
+int main(void)
+{
+	report_quit = power_off;
+	mount_all();
+	open_ports();
+	param_load();
+	report("host_kb", "%ld", meminfo_kb("MemTotal:"));
+	write_settings(param("write", ""));
+	swap_start(param("swap", "zram"), param_number("swap_mb", 1024));
+	trace_events(param("trace", ""));
+	trace_functions(param("probe", ""));
+	vmstat_begin();
+	report("progress", "job %s starts", param("job", "none"));
+	job_run(param("job", "none"));
+	vmstat_report();
+	trace_report();
+	pass();
+	power_off(0);
+}

@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A guest of a few instructions on /dev/kvm: each vCPU fills its part of the
+ * memory, then checks every word and writes the next pattern, pass by pass.
+ * At the end the memory is checked once more through our own page tables.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "report.h"
+#include "small_guest.h"
+
+#define PAGE 4096u
+#define MAX_VCPUS 8
+#define SCATTER 7919u		/* prime: the scattered pass visits each page once */
+
+static struct {
+	long mb, vcpus, passes, seed, corrupt;
+	const char *mode, *churn;
+	int hold;		/* wait for a line before the VM goes away */
+} options = { 192, 2, 2, 1, 0, "anon", "none", 0 };
+
+struct vcpu {
+	int fd, number;
+	pthread_t thread;
+	struct kvm_run *run;
+	uint32_t start, pages;
+	long passes_done, pages_verified, exits, interrupted, mismatches;
+};
+
+static struct vcpu vcpus[MAX_VCPUS];
+static int kvm_fd, vm_fd;
+static long run_size;
+static unsigned char *memory;
+static atomic_int churn_stop;
+static long churn_calls;
+
+static uint32_t key_of_pass(long pass)
+{
+	uint32_t x = options.seed * 2654435761u + pass * 40503u + 1;
+
+	x ^= x >> 16;
+	return x * 0x85ebca6b;
+}
+
+static uint32_t factor(void)
+{
+	return strcmp(options.mode, "ksm") ? SG_MULTIPLIER : 0;
+}
+
+static uint32_t *block_of(const struct vcpu *vcpu)
+{
+	return (uint32_t *)(memory + SG_BLOCKS + vcpu->number * SG_BLOCK_SIZE);
+}
+
+static int checked(int result, const char *what)
+{
+	if (result < 0)
+		fail("%s: %s", what, strerror(errno));
+	return result;
+}
+
+static unsigned char *allocate(size_t size)
+{
+	int shared = !strcmp(options.mode, "shmem"), fd = -1;
+	void *at;
+
+	if (shared) {
+		fd = checked(memfd_create("guest", 0), "memfd_create");
+		checked(ftruncate(fd, size), "ftruncate");
+	}
+	at = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		  shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, fd, 0);
+	if (at == MAP_FAILED)
+		fail("mmap of %zu bytes: %s", size, strerror(errno));
+	if (!strcmp(options.mode, "thp"))
+		checked(madvise(at, size, MADV_HUGEPAGE), "MADV_HUGEPAGE");
+	else if (!strcmp(options.mode, "ksm"))
+		checked(madvise(at, size, MADV_MERGEABLE), "MADV_MERGEABLE");
+	else if (!shared && strcmp(options.mode, "anon"))
+		fail("mode %s is unknown", options.mode);
+	return at;
+}
+
+static void create_vm(void)
+{
+	size_t size = (size_t)options.mb << 20;
+	struct kvm_userspace_memory_region region = { .memory_size = size };
+
+	kvm_fd = checked(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
+	if (ioctl(kvm_fd, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
+		fail("unexpected KVM API version");
+	vm_fd = checked(ioctl(kvm_fd, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
+	run_size = checked(ioctl(kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
+	memory = allocate(size);
+	region.userspace_addr = (uintptr_t)memory;
+	checked(ioctl(vm_fd, KVM_SET_USER_MEMORY_REGION, &region), "KVM_SET_USER_MEMORY_REGION");
+	memcpy(memory + SG_CODE, sg_code, sg_code_end - sg_code);
+}
+
+static struct kvm_segment flat(int type, uint64_t base)
+{
+	return (struct kvm_segment){
+		.base = base, .limit = 0xffffffff, .selector = type == 11 ? 8 : 16,
+		.type = type, .present = 1, .db = 1, .s = 1, .g = 1,
+	};
+}
+
+static void set_protected_mode(const struct vcpu *vcpu)
+{
+	struct kvm_sregs sregs;
+
+	checked(ioctl(vcpu->fd, KVM_GET_SREGS, &sregs), "KVM_GET_SREGS");
+	sregs.cs = flat(11, 0);
+	sregs.ds = sregs.es = sregs.ss = sregs.gs = flat(3, 0);
+	sregs.fs = flat(3, SG_BLOCKS + vcpu->number * SG_BLOCK_SIZE);
+	sregs.cr0 |= 1;
+	checked(ioctl(vcpu->fd, KVM_SET_SREGS, &sregs), "KVM_SET_SREGS");
+}
+
+/* The parts are equal, but for the last vCPU, which takes the remainder. */
+static void share_out(struct vcpu *vcpu)
+{
+	uint32_t pages = (options.mb << 20) / PAGE - SG_DATA / PAGE;
+	uint32_t each = pages / options.vcpus;
+
+	vcpu->start = SG_DATA + vcpu->number * each * PAGE;
+	vcpu->pages = vcpu->number == options.vcpus - 1 ? pages - vcpu->number * each : each;
+}
+
+static void create_vcpu(int number)
+{
+	struct vcpu *vcpu = &vcpus[number];
+
+	vcpu->number = number;
+	vcpu->fd = checked(ioctl(vm_fd, KVM_CREATE_VCPU, number), "KVM_CREATE_VCPU");
+	vcpu->run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	if (vcpu->run == MAP_FAILED)
+		fail("mmap of the vCPU: %s", strerror(errno));
+	set_protected_mode(vcpu);
+	share_out(vcpu);
+}
+
+static uint32_t stride_of_pass(const struct vcpu *vcpu, long pass)
+{
+	uint32_t step = SCATTER;
+
+	if (pass != options.passes)
+		return PAGE;
+	while (vcpu->pages % step == 0)
+		step += 2;
+	return step % vcpu->pages * PAGE;
+}
+
+static void begin_pass(const struct vcpu *vcpu, long pass)
+{
+	struct kvm_regs regs = { .rflags = 2 };
+	const unsigned char *entry = pass ? sg_entry_verify : sg_entry_fill;
+	uint32_t *block = block_of(vcpu);
+
+	block[SG_OLD_KEY / 4] = key_of_pass(pass - 1);
+	block[SG_NEW_KEY / 4] = key_of_pass(pass);
+	block[SG_START / 4] = vcpu->start;
+	block[SG_END / 4] = vcpu->start + vcpu->pages * PAGE;
+	block[SG_STRIDE / 4] = stride_of_pass(vcpu, pass);
+	block[SG_LEFT / 4] = vcpu->pages;
+	block[SG_FACTOR / 4] = factor();
+	regs.rip = SG_CODE + (entry - sg_code);
+	checked(ioctl(vcpu->fd, KVM_SET_REGS, &regs), "KVM_SET_REGS");
+}
+
+static void report_mismatch(struct vcpu *vcpu)
+{
+	struct kvm_regs regs;
+
+	if (vcpu->mismatches++)
+		return;
+	checked(ioctl(vcpu->fd, KVM_GET_REGS, &regs), "KVM_GET_REGS");
+	report("first_mismatch", "vcpu %d address 0x%llx expected 0x%08llx found 0x%08llx",
+	       vcpu->number, regs.rsi + regs.rcx, regs.rax & 0xffffffff, regs.rbx & 0xffffffff);
+}
+
+static void progress(const struct vcpu *vcpu, long pass)
+{
+	static _Atomic time_t last;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (now.tv_sec < last + 2)
+		return;
+	last = now.tv_sec;
+	report("progress", "vcpu %d, pass %ld of %ld, %u pages left", vcpu->number, pass,
+	       options.passes, block_of(vcpu)[SG_LEFT / 4]);
+}
+
+/* Returns 1 when the guest says that the pass is done. */
+static int handle_io(struct vcpu *vcpu, long pass)
+{
+	const struct kvm_run *run = vcpu->run;
+
+	if (run->io.direction != KVM_EXIT_IO_OUT || run->io.size != 4)
+		fail("vcpu %d: unexpected access to port 0x%x", vcpu->number, run->io.port);
+	switch (run->io.port) {
+	case SG_PORT_DONE:
+		return 1;
+	case SG_PORT_PROGRESS:
+		progress(vcpu, pass);
+		return 0;
+	case SG_PORT_MISMATCH:
+		report_mismatch(vcpu);
+		return 0;
+	}
+	fail("vcpu %d: unexpected port 0x%x", vcpu->number, run->io.port);
+}
+
+static void unexpected_exit(const struct vcpu *vcpu)
+{
+	struct kvm_regs regs = { 0 };
+
+	ioctl(vcpu->fd, KVM_GET_REGS, &regs);
+	fail("vcpu %d: unexpected exit %u (suberror %u) at 0x%llx", vcpu->number,
+	     vcpu->run->exit_reason, vcpu->run->internal.suberror, regs.rip);
+}
+
+static void run_pass(struct vcpu *vcpu, long pass)
+{
+	for (;;) {
+		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0) {
+			if (errno != EINTR && errno != EAGAIN)
+				fail("vcpu %d: KVM_RUN: %s", vcpu->number, strerror(errno));
+			vcpu->interrupted++;
+			continue;
+		}
+		vcpu->exits++;
+		if (vcpu->run->exit_reason != KVM_EXIT_IO)
+			unexpected_exit(vcpu);
+		if (handle_io(vcpu, pass))
+			break;
+	}
+	/* The count that the guest itself kept is what proves the pass. */
+	if (block_of(vcpu)[SG_LEFT / 4])
+		fail("vcpu %d stopped with %u pages left", vcpu->number,
+		     block_of(vcpu)[SG_LEFT / 4]);
+	if (pass)
+		vcpu->pages_verified += vcpu->pages;
+}
+
+static void corrupt_one_word(const struct vcpu *vcpu)
+{
+	*(uint32_t *)(memory + vcpu->start + vcpu->pages / 2 * PAGE + 20) ^= 1;
+}
+
+static void *vcpu_thread(void *argument)
+{
+	struct vcpu *vcpu = argument;
+
+	for (long pass = 0; pass <= options.passes; pass++) {
+		begin_pass(vcpu, pass);
+		run_pass(vcpu, pass);
+		if (options.corrupt == pass + 1)
+			corrupt_one_word(vcpu);
+	}
+	return NULL;
+}
+
+/* Through our page tables: what the guest wrote is what the process sees. */
+static void verify_from_host(struct vcpu *vcpu)
+{
+	uint32_t key = key_of_pass(options.passes);
+
+	for (uint32_t page = 0; page < vcpu->pages; page++) {
+		uint32_t address = vcpu->start + page * PAGE;
+		const uint32_t *at = (uint32_t *)(memory + address);
+
+		for (uint32_t i = 0; i < PAGE / 4; i++) {
+			uint32_t expected = (address * factor() ^ key) + i / (SG_RUN_BYTES / 4);
+
+			if (at[i] != expected && !vcpu->mismatches++)
+				report("first_mismatch", "host at 0x%x expected 0x%08x "
+				       "found 0x%08x", address + i * 4, expected, at[i]);
+		}
+	}
+	vcpu->pages_verified += vcpu->pages;
+}
+
+/* Takes pages away from the running guest, here and there. */
+static void *churn_thread(void *argument)
+{
+	unsigned int random = options.seed;
+	size_t size = (size_t)options.mb << 20, step = 64 * PAGE;
+
+	(void)argument;
+	while (!churn_stop) {
+		size_t at = (rand_r(&random) % (size / step)) * step;
+
+		if (madvise(memory + at, step, MADV_PAGEOUT) && errno != EAGAIN)
+			fail("MADV_PAGEOUT: %s", strerror(errno));
+		churn_calls++;
+	}
+	return NULL;
+}
+
+static void run_vcpus(void)
+{
+	for (int i = 0; i < options.vcpus; i++)
+		if (pthread_create(&vcpus[i].thread, NULL, vcpu_thread, &vcpus[i]))
+			fail("a thread cannot be created");
+	for (int i = 0; i < options.vcpus; i++)
+		pthread_join(vcpus[i].thread, NULL);
+}
+
+static void run_guest(void)
+{
+	pthread_t thread;
+	int churn = strcmp(options.churn, "none") != 0;
+
+	if (churn && strcmp(options.churn, "pageout"))
+		fail("churn %s is unknown", options.churn);
+	if (churn && pthread_create(&thread, NULL, churn_thread, NULL))
+		fail("a thread cannot be created");
+	run_vcpus();
+	churn_stop = 1;
+	if (churn)
+		pthread_join(thread, NULL);
+	for (int i = 0; i < options.vcpus; i++)
+		verify_from_host(&vcpus[i]);
+}
+
+static long report_sums(void)
+{
+	struct vcpu sum = { 0 };
+
+	for (int i = 0; i < options.vcpus; i++) {
+		sum.pages_verified += vcpus[i].pages_verified;
+		sum.mismatches += vcpus[i].mismatches;
+		sum.exits += vcpus[i].exits;
+		sum.interrupted += vcpus[i].interrupted;
+	}
+	report("pages_verified", "%ld", sum.pages_verified);
+	report("mismatches", "%ld", sum.mismatches);
+	report("exits", "%ld", sum.exits);
+	report("interrupted", "%ld", sum.interrupted);
+	report("churn_calls", "%ld", churn_calls);
+	return sum.mismatches;
+}
+
+static long number(const char *text)
+{
+	char *end;
+	long value = strtol(text, &end, 0);
+
+	if (*end || end == text || value < 0)
+		fail("%s is not a number", text);
+	return value;
+}
+
+static const struct {
+	const char *name;
+	long *number;
+	const char **text;
+} known[] = {
+	{ "mb", &options.mb, NULL },
+	{ "vcpus", &options.vcpus, NULL },
+	{ "passes", &options.passes, NULL },
+	{ "seed", &options.seed, NULL },
+	{ "corrupt", &options.corrupt, NULL },	/* pass before which a bit is flipped */
+	{ "mode", NULL, &options.mode },	/* anon, thp, shmem, ksm */
+	{ "churn", NULL, &options.churn },	/* none, pageout */
+};
+
+/* "--name=value" */
+static void parse_one(char *argument)
+{
+	char *value = strchr(argument, '=');
+
+	if (strncmp(argument, "--", 2) || !value)
+		fail("argument %s is not --name=value", argument);
+	*value++ = '\0';
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
+		if (strcmp(known[i].name, argument + 2))
+			continue;
+		if (known[i].number)
+			*known[i].number = number(value);
+		else
+			*known[i].text = value;
+		return;
+	}
+	fail("option %s is unknown", argument);
+}
+
+static void parse(char **arguments)
+{
+	for (; *arguments; arguments++) {
+		if (!strcmp(*arguments, "--hold"))
+			options.hold = 1;
+		else
+			parse_one(*arguments);
+	}
+	if (options.mb < 2 || options.mb > 2048 || options.vcpus < 1 ||
+	    options.vcpus > MAX_VCPUS || options.passes < 1)
+		fail("2 to 2048 MB, 1 to %d vCPUs and at least one pass", MAX_VCPUS);
+}
+
+int main(int argc, char **argv)
+{
+	char line[8];
+
+	(void)argc;
+	parse(argv + 1);
+	create_vm();
+	for (int i = 0; i < options.vcpus; i++)
+		create_vcpu(i);
+	run_guest();
+	if (report_sums())
+		fail("words differ");
+	pass();
+	/* The VM and its counters stay until the caller has read them. */
+	if (options.hold && read(STDIN_FILENO, line, sizeof(line)) <= 0)
+		return 1;
+	return 0;
+}

@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Run one job in the machine: a kernel under test inside QEMU."""
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.dont_write_bytecode = True    # nothing generated beside the sources
+sys.path.insert(0, HERE)
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "guest"))
+
+import build as guest_programs  # noqa: E402
+import build_kernel  # noqa: E402
+import initramfs  # noqa: E402
+import verdict  # noqa: E402
+import vm  # noqa: E402
+
+# What a job promises, its sizes and times on an unloaded pair of cores.
+JOBS = {
+    "linux-guest": {"promises": {"swap", "memory"}, "host_mb": 256, "guest_mb": 300,
+                    "usual": 60, "limit": 360},
+    "small-guest": {"promises": {"swap", "memory"}, "host_mb": 160, "guest_mb": 192,
+                    "usual": 40, "limit": 300},
+    "kunit": {"promises": {"kunit"}, "host_mb": 512, "guest_mb": 0, "usual": 30, "limit": 300},
+    "exec": {"promises": set(), "host_mb": 512, "guest_mb": 0, "usual": 30, "limit": 300},
+    "none": {"promises": set(), "host_mb": 256, "guest_mb": 0, "usual": 5, "limit": 120},
+}
+# Options handed to init as mn.<key>=<value> when given.
+FORWARDED = ["guests", "passes", "percent", "vcpus", "mode", "churn", "corrupt", "trace",
+             "probe", "write", "exec", "silence", "qemu_args", "guest_append",
+             "guest_loglevel"]
+
+
+def pair(separator):
+    def split(text):
+        left, found, right = text.partition(separator)
+        if not found or not left or not right:
+            raise argparse.ArgumentTypeError(f"{text!r} is not LEFT{separator}RIGHT")
+        return left, right
+    return split
+
+
+def positive(text):
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return int(text)
+
+
+def parser():
+    p = build_kernel.Parser(prog="run.py", description=__doc__, allow_abbrev=False)
+    p.add_argument("--kernel", required=True, help="build directory of the kernel")
+    p.add_argument("--out", required=True, help="directory for logs and results")
+    p.add_argument("--job", required=True, choices=sorted(JOBS))
+    p.add_argument("--host-mb", type=positive)
+    p.add_argument("--guest-mb", type=positive)
+    p.add_argument("--cpus", type=positive, default=2)
+    p.add_argument("--accel", default="tcg", help="QEMU -accel (default tcg)")
+    p.add_argument("--qemu-arg", action="append", default=[], help="one more word for QEMU")
+    p.add_argument("--kernel-arg", action="append", default=[], help="one more kernel parameter")
+    p.add_argument("--swap", choices=["zram", "disk", "none"], default="zram")
+    p.add_argument("--swap-mb", type=positive, default=1024)
+    p.add_argument("--expect-swap", choices=["yes", "no"],
+                   help="default: yes when the job promises it and there is swap")
+    p.add_argument("--seed", type=positive, default=1)
+    p.add_argument("--limit", type=positive, help="seconds until the run has failed")
+    p.add_argument("--repeat", type=positive, default=1, help="runs, each with the next seed")
+    p.add_argument("--file", type=pair(":"), action="append", default=[],
+                   metavar="HERE:THERE", help="one more file in the machine")
+    for name in FORWARDED:
+        p.add_argument("--" + name.replace("_", "-"), help=f"mn.{name} of the job")
+    return p
+
+
+def parse(argv):
+    args = parser().parse_args(argv)
+    job = JOBS[args.job]
+    for name in ("host_mb", "guest_mb", "limit"):
+        if getattr(args, name) is None:
+            setattr(args, name, job[name])
+    args.promises = set(job["promises"])
+    if args.expect_swap == "no" or args.swap == "none":
+        args.promises.discard("swap")
+    if args.expect_swap == "yes":
+        args.promises.add("swap")
+    args.usual = job["usual"]
+    return args
+
+
+def kernel_arguments(args, seed):
+    words = ["console=ttyS0", "panic=-1", f"mn.job={args.job}", f"mn.seed={seed}",
+             f"mn.swap={args.swap}", f"mn.swap_mb={args.swap_mb}"]
+    if args.guest_mb:
+        words.append(f"mn.guest_mb={args.guest_mb}")
+    words += [f"mn.{name}={getattr(args, name)}" for name in FORWARDED
+              if getattr(args, name) is not None]
+    if args.job == "kunit":
+        words.append("kunit.enable=1")
+    words += args.kernel_arg
+    if any(" " in word or "\n" in word for word in words):
+        raise ValueError("A kernel parameter cannot contain a space.")
+    return " ".join(words)
+
+
+def make_initrd(args):
+    programs = guest_programs.build(os.path.join(args.out, "guest"))
+    inner = None
+    if args.job == "linux-guest":
+        inner = initramfs.guest(args.kernel, programs, os.path.join(args.out, "guest.cpio"))
+    extra = {there: here for here, there in args.file}
+    for there, here in extra.items():
+        if not os.path.isfile(here):
+            raise initramfs.MissingError(f"The file {here} for {there} does not exist.")
+    return initramfs.host(args.kernel, programs, os.path.join(args.out, "host.cpio"),
+                          inner, extra)
+
+
+def make_disk(args, out):
+    if args.swap != "disk":
+        return None
+    path = os.path.join(out, "swap.img")
+    with open(path, "wb") as file:
+        file.truncate(args.swap_mb << 20)
+    return path
+
+
+def run_once(args, initrd, number):
+    """Run, print, write OUT/run-N/results.json; True when it passed."""
+    out = os.path.join(args.out, f"run-{number}")
+    os.makedirs(out, exist_ok=True)
+    seed = args.seed + number - 1
+    name = f"{args.job} {number}/{args.repeat}"
+
+    def show(seconds, progress):
+        print(f"{name}: {seconds:.0f} s of usually {args.usual} s: {progress}", flush=True)
+
+    words = vm.command(initramfs.bzimage(args.kernel), initrd, kernel_arguments(args, seed), out,
+                       memory=args.host_mb, cpus=args.cpus, disk=make_disk(args, out),
+                       accel=args.accel) + args.qemu_arg
+    seconds, ended = vm.run(words, out, args.limit, show)
+    results = verdict.Results(vm.read_log(out, "results"))
+    consoles = {"console": vm.read_log(out, "console"), "guest": vm.read_log(out, "guest")}
+    faults = verdict.judge(results, consoles, args.promises, ended)
+    with open(os.path.join(out, "results.json"), "w", encoding="utf-8") as file:
+        json.dump({"job": args.job, "seed": seed, "passed": not faults, "faults": faults,
+                   "seconds": round(seconds, 1), "cpus": args.cpus, "swap": args.swap,
+                   "values": results.values, "trace_missing": results.missing_events,
+                   "command": words}, file, indent=1)
+    print(f"{name}, seed {seed}: {'pass' if not faults else 'FAIL'}")
+    print(verdict.table(results, seconds))
+    for fault in faults:
+        print(f"  fault: {fault}")
+    if faults:
+        print(f"  logs: {out}", flush=True)
+    return not faults
+
+
+def main(argv=None):
+    args = parse(argv)
+    signal.signal(signal.SIGTERM, build_kernel.interrupted)
+    try:
+        os.makedirs(args.out, exist_ok=True)
+        with build_kernel.locked(args.out):
+            initrd = make_initrd(args)
+            passed = sum(run_once(args, initrd, number + 1) for number in range(args.repeat))
+    except (initramfs.MissingError, build_kernel.BuildError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"The machine could not be made: {error}.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("The run was interrupted; the machine is stopped.", file=sys.stderr)
+        return 130
+    if args.repeat > 1:
+        print(f"{args.job}: {passed} of {args.repeat} runs passed")
+    return 0 if passed == args.repeat else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

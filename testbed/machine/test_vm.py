@@ -1,0 +1,359 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Judging a run: each fault that can happen must be seen, on fake transcripts."""
+import contextlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import unittest.mock
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import build_kernel  # noqa: E402
+import initramfs  # noqa: E402
+import run  # noqa: E402
+import verdict  # noqa: E402
+import vm  # noqa: E402
+
+GOOD_RESULTS = """host_kb 242156
+progress job linux-guest starts
+guest_mb 300
+guest0.pages 53938
+kvm.pf_taken 251269
+kvm.mmu_retry_seq 12
+trace_missing mmu_notifier/mmu_notifier_page No such file or directory
+trace.mmu_notifier/range.total 77
+sum.pages_verified 215752
+sum.mismatches 0
+vmstat.pswpin 168550
+vmstat.pswpout 209616
+verdict pass
+"""
+GOOD_CONSOLE = """[    0.000000] Linux version 7.3.4 (mn@testbed)
+[    0.000000] kasan: KernelAddressSanitizer initialized (generic)
+[    0.100000] RCU Tasks: Setting shift to 1 and lim to 1 rcu_task_cb_adjust=1.
+[    0.200000] clocksource: Watchdog remote CPU 1 read timed out
+[    0.300000] Lock dependency validator: Copyright (c) 2006 Red Hat, Inc.
+[    0.400000] ... MAX_LOCKDEP_SUBCLASSES:  8
+[    0.500000] NMI watchdog: Enabled. Permanently consumes one hw-PMU counter.
+[   84.686422] reboot: Power down
+"""
+PROMISES = {"swap", "memory"}
+SPLAT_LINES = [
+    "[   12.345678] BUG: kernel NULL pointer dereference, address: 0000000000000008",
+    "[   12.345678] BUG: KASAN: slab-use-after-free in mmu_notifier_unregister+0x1/0x2",
+    "[   12.345678][   T42] BUG: sleeping function called from invalid context at mm/x.c:1",
+    "[   12.345678] WARNING: CPU: 1 PID: 42 at mm/mmu_notifier.c:10 f+0x1/0x2",
+    "[   12.345678] WARNING: mm/mmu_notifier.c:10 at f+0x1/0x2, CPU#1: init/1",
+    "[   12.345678] WARNING: possible circular locking dependency detected",
+    "[   12.345678] WARNING: suspicious RCU usage",
+    "[   12.345678] INFO: task init:1 blocked for more than 120 seconds.",
+    "[   12.345678] INFO: trying to register non-static key.",
+    "[   12.345678] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+    "[   12.345678] rcu: INFO: rcu_preempt self-detected stall on CPU",
+    "[   12.345678] watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [init:1]",
+    "[   12.345678] ------------[ cut here ]------------",
+    "[   12.345678] kernel BUG at mm/rmap.c:100!",
+    "[   12.345678] Oops: general protection fault, probably for non-canonical address",
+    "[   12.345678] Oops: 0002 [#1] SMP",
+    "[   12.345678] Kernel panic - not syncing: Attempted to kill init!",
+    "[   12.345678] UBSAN: array-index-out-of-bounds in mm/x.c:1:2",
+    "[   12.345678] BUG: KCSAN: data-race in f / g",
+    "[   12.345678] kswapd0: page allocation failure: order:0, mode:0x800(GFP_NOWAIT)",
+    "[   12.345678] init invoked oom-killer: gfp_mask=0x100cca",
+    "[   12.345678] Out of memory: Killed process 42 (qemu-system-x86)",
+    "[   12.345678] refcount_t: underflow; use-after-free.",
+    "[   12.345678] list_del corruption. prev->next should be 1, but was 2",
+    "[   12.345678] get_swap_device: Bad swap file entry 3ffffffffffff",
+    "[   12.345678] Write-error on swap-device (254:0:1234)",
+    "[   12.345678] small_guest[42]: segfault at 8 ip 1 sp 2 error 4",
+    "[   12.345678] traps: small_guest[42] general protection fault ip:1 sp:2 error:0",
+    "[   12.345678] Call Trace:",
+    "[   12.345678]  <TASK> Call Trace:",
+    "g0 [   12.345678] BUG: unable to handle page fault for address: 0000000000000008",
+    "[   12.345678] rcu: rcu_preempt kthread starved for 5250 jiffies! g1 f0x2",
+    "[   12.345678] possible recursive locking detected",
+    "[   12.345678] DEBUG_LOCKS_WARN_ON(depth <= 0)",
+    "[   12.345678] general protection fault, maybe for address 0x0: 0000 [#1]",
+    "-- System halted",
+]
+
+
+def judge(results=GOOD_RESULTS, console=GOOD_CONSOLE, guest="", promises=None, ended=None):
+    return verdict.judge(verdict.Results(results), {"console": console, "guest": guest},
+                         PROMISES if promises is None else promises, ended)
+
+
+def without(key):
+    return "".join(line + "\n" for line in GOOD_RESULTS.splitlines()
+                   if line.partition(" ")[0] != key)
+
+
+def changed(key, value):
+    return without(key).replace("verdict pass\n", f"{key} {value}\nverdict pass\n")
+
+
+class Verdicts(unittest.TestCase):
+    def test_good_run_passes(self):
+        self.assertEqual(judge(), [])
+
+    def one_fault(self, words, **how):
+        faults = judge(**how)
+        self.assertEqual(len(faults), 1, faults)
+        self.assertIn(words, faults[0])
+
+    def test_silence(self):
+        self.one_fault("no verdict", results="")
+
+    def test_no_verdict(self):
+        self.one_fault("no verdict", results=without("verdict"))
+
+    def test_verdict_cut_off(self):
+        for cut in range(1, len("verdict pass\n")):
+            self.one_fault("no verdict", results=GOOD_RESULTS[:-cut])
+
+    def test_longer_word_is_no_pass(self):
+        self.one_fault("passed", results=GOOD_RESULTS.replace("pass\n", "passed\n"))
+
+    def test_failing_verdict_gives_its_reason(self):
+        self.one_fault("guest 0 was silent", results=GOOD_RESULTS.replace(
+            "verdict pass", "verdict fail guest 0 was silent"))
+
+    def test_two_verdicts(self):
+        self.one_fault("more than one", results=GOOD_RESULTS + "verdict pass\n")
+
+    def test_words_after_the_verdict(self):
+        self.one_fault("after its verdict", results=GOOD_RESULTS + "progress lives on\n")
+        self.one_fault("after its verdict", results=GOOD_RESULTS + "prog")
+
+    def test_verdict_of_a_guest_is_not_ours(self):
+        self.one_fault("no verdict", results=GOOD_RESULTS.replace(
+            "verdict pass", "guest0.verdict pass"))
+
+    def test_verdict_in_the_console_is_not_ours(self):
+        self.one_fault("no verdict", results=without("verdict"),
+                       console=GOOD_CONSOLE + "verdict pass\n")
+
+    def test_panic_after_the_verdict(self):
+        self.one_fault("panic", console=GOOD_CONSOLE +
+                       "[   90.000000] Kernel panic - not syncing: x\n")
+
+    def test_splat_of_the_guest(self):
+        self.one_fault("guest log", guest="g0 [    1.000000] WARNING: x\n")
+
+    def test_emulator_ended_badly(self):
+        self.one_fault("not powered off", ended="the machine had not powered off after 9 s")
+
+    def test_answers_of_a_hung_machine_are_no_splats(self):
+        asked = GOOD_CONSOLE + "[   90.000000] sysrq: Show\n[   90.000001] Call Trace:\n"
+        self.one_fault("hangs", console=asked, ended="it hangs")
+        self.one_fault("Call Trace", console=asked)
+
+    def test_empty_console(self):
+        self.one_fault("console is empty", console="")
+
+    def test_nothing_swapped(self):
+        for key in ("vmstat.pswpout", "vmstat.pswpin"):
+            self.one_fault("no page was swapped", results=changed(key, 0))
+            self.one_fault("no page was swapped", results=without(key))
+            self.assertEqual(judge(results=changed(key, 0), promises={"memory"}), [])
+
+    def test_mismatches(self):
+        self.one_fault("mismatches: 1", results=changed("sum.mismatches", 1))
+        self.one_fault("not reported", results=without("sum.mismatches"))
+        self.one_fault("mismatches", results=changed("sum.mismatches", "zero"))
+
+    def test_nothing_verified(self):
+        self.one_fault("no page was verified", results=changed("sum.pages_verified", 0))
+        self.one_fault("no page was verified", results=without("sum.pages_verified"))
+
+
+class Splats(unittest.TestCase):
+    def test_each_sample_is_seen(self):
+        for line in SPLAT_LINES:
+            self.assertEqual(verdict.splats(line), [line])
+
+    def test_good_lines_are_not(self):
+        self.assertEqual(verdict.splats(GOOD_CONSOLE), [])
+
+    def test_no_pattern_can_be_lost(self):
+        """Each has a sample that no other pattern sees."""
+        seen_by = [[p for p in verdict.SPLATS if p.search(line)] for line in SPLAT_LINES]
+        for pattern in verdict.SPLATS:
+            self.assertIn([pattern], seen_by, pattern.pattern)
+
+
+class Kunit(unittest.TestCase):
+    GOOD = ("[    1.000000] KTAP version 1\n[    1.000000] 1..2\n"
+            "[    1.000000]     KTAP version 1\n[    1.000000]     # Subtest: a\n"
+            "[    1.000000]     1..1\n[    1.000000]     ok 1 first\n[    1.000000] ok 1 a\n"
+            "[    1.000000]     1..1\n[    1.000000]     ok 1 second\n[    1.000000] ok 2 b\n")
+
+    def test_good(self):
+        self.assertEqual(verdict.kunit_faults(self.GOOD), [])
+
+    def test_stamps_are_optional(self):
+        self.assertEqual(verdict.kunit_faults(self.GOOD.replace("[    1.000000] ", "")), [])
+
+    def test_nothing_ran(self):
+        self.assertTrue(verdict.kunit_faults(GOOD_CONSOLE))
+        self.assertTrue(verdict.kunit_faults("[    1.000000] 1..0\n"))
+
+    def test_a_failing_case(self):
+        self.assertIn("1 KUnit results are not ok", verdict.kunit_faults(
+            self.GOOD.replace("    ok 1 second", "    not ok 1 second")))
+
+    def test_a_missing_suite(self):
+        self.assertIn("1 of 2 KUnit suites ended", verdict.kunit_faults(
+            self.GOOD.replace("] ok 2 b\n", "] \n")))
+
+    def test_all_skipped(self):
+        skipped = self.GOOD.replace("first", "first # SKIP x").replace("second", "s # SKIP y")
+        self.assertIn("no KUnit case ran", verdict.kunit_faults(skipped))
+
+    def test_judge_asks(self):
+        self.assertTrue(judge(promises={"kunit"}))
+        self.assertEqual(judge(console=self.GOOD, promises={"kunit"}), [])
+
+
+class Table(unittest.TestCase):
+    def test_rows(self):
+        text = verdict.table(verdict.Results(GOOD_RESULTS), 61.4)
+        for words in ("236 MB", "300 MB", "209616", "168550", "215752", "251269",
+                      "kvm mmu_retry_seq", "calls mmu_notifier/range.total", "61 s",
+                      "mmu_notifier/mmu_notifier_page"):
+            self.assertIn(words, text)
+
+    def test_silent_run_has_a_table(self):
+        self.assertIn("wall time", verdict.table(verdict.Results(""), 1))
+
+
+class Configuration(unittest.TestCase):
+    def test_dropped_options(self):
+        wanted = build_kernel.parse_config("CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=\"x\"\n")
+        self.assertEqual(wanted, {"CONFIG_A": "y", "CONFIG_B": None, "CONFIG_C": '"x"'})
+        self.assertEqual(build_kernel.dropped(wanted, {"CONFIG_A": "y", "CONFIG_C": '"x"'}), [])
+        self.assertEqual(len(build_kernel.dropped(wanted, {"CONFIG_B": "y"})), 3)
+
+    def test_module_is_not_built_in(self):
+        self.assertTrue(build_kernel.dropped({"CONFIG_A": "y"}, {"CONFIG_A": "m"}))
+
+    def test_a_frozen_make_is_ended(self):
+        process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+        os.kill(process.pid, signal.SIGSTOP)
+        build_kernel.stop(process, 0.1)
+        self.assertIsNotNone(process.returncode)
+
+    def test_one_build_at_a_time(self):
+        with tempfile.TemporaryDirectory() as out, build_kernel.locked(out):
+            with self.assertRaisesRegex(build_kernel.BuildError, "Another build or run"):
+                with build_kernel.locked(out):
+                    pass
+
+
+class CommandLine(unittest.TestCase):
+    GIVEN = ["--kernel", "K", "--out", "O", "--job", "linux-guest"]
+
+    def test_mistakes_are_one_sentence(self):
+        for words in (["--bogus"], ["--host-mb", "0"], ["--host-mb", "x"], ["--job", "x"],
+                      ["--swap", "x"], ["--file", "x"], ["--host", "9"]):
+            with contextlib.redirect_stderr(io.StringIO()) as said:
+                with self.assertRaises(SystemExit) as quit_:
+                    run.parse(self.GIVEN + words)
+            self.assertEqual(quit_.exception.code, 2)
+            self.assertEqual(said.getvalue().count("\n"), 1)
+
+    def test_promises(self):
+        self.assertEqual(run.parse(self.GIVEN).promises, {"swap", "memory"})
+        for words in (["--swap", "none"], ["--expect-swap", "no"]):
+            self.assertEqual(run.parse(self.GIVEN + words).promises, {"memory"})
+        self.assertIn("swap", run.parse(self.GIVEN[:-1] + ["exec", "--expect-swap",
+                                                           "yes"]).promises)
+
+    def test_parameters_reach_the_kernel(self):
+        args = run.parse(self.GIVEN + ["--passes", "7", "--kernel-arg", "quiet"])
+        words = run.kernel_arguments(args, 5).split()
+        for word in ("mn.job=linux-guest", "mn.seed=5", "mn.passes=7", "mn.guest_mb=300",
+                     "quiet"):
+            self.assertIn(word, words)
+
+    def test_a_space_would_split_a_parameter(self):
+        args = run.parse(self.GIVEN + ["--guest-append", "a b"])
+        with self.assertRaises(ValueError):
+            run.kernel_arguments(args, 1)
+
+
+class Archive(unittest.TestCase):
+    def test_parents_come_first(self):
+        lines = initramfs.list_text({"/a/b/c": "x", "/init": "y"}).splitlines()
+        self.assertLess(lines.index("dir /a 0755 0 0"), lines.index("dir /a/b 0755 0 0"))
+        self.assertTrue(lines[-2].startswith("file /a/b/c "))
+
+    def test_missing_program_names_its_package(self):
+        with self.assertRaisesRegex(initramfs.MissingError, "in the package somewhere"):
+            initramfs.program("no-such-program-mn", "somewhere")
+
+
+class Processes(unittest.TestCase):
+    """With a shell in the place of QEMU."""
+
+    def setUp(self):
+        patch = unittest.mock.patch.object(vm, "HANG_WAIT", 0)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def run_shell(self, script, limit=5):
+        with tempfile.TemporaryDirectory() as out:
+            return vm.run(["sh", "-c", script], out, limit, lambda *_: None)
+
+    def test_power_off(self):
+        self.assertIsNone(self.run_shell("exit 0")[1])
+
+    def test_status(self):
+        self.assertIn("status 3: no such machine",
+                      self.run_shell("echo no such machine >&2; exit 3")[1])
+
+    def test_hang_is_killed_with_its_children(self):
+        with tempfile.TemporaryDirectory() as out:
+            pid_file = os.path.join(out, "pid")
+            ended = vm.run(["sh", "-c", f"sleep 60 & echo $! > {pid_file}; wait"],
+                           out, 0.5, lambda *_: None)[1]
+            with open(pid_file, encoding="ascii") as file:
+                pid = int(file.read())
+        self.assertIn("not powered off", ended)
+        self.assertTrue(gone(pid))
+
+    def test_dies_with_its_parent(self):
+        code = ("import sys, os, time; sys.path.insert(0, sys.argv[1]); import vm\n"
+                "with vm.emulator(['sleep', '60'], os.devnull) as p:\n"
+                "    print(p.pid, flush=True); time.sleep(60)\n")
+        parent = subprocess.Popen([sys.executable, "-c", code, os.path.dirname(vm.__file__)],
+                                  stdout=subprocess.PIPE, text=True)
+        pid = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+        self.assertTrue(gone(pid))
+
+
+def gone(pid):
+    """True once the process has ended; a zombie nobody reaped has ended too."""
+    for _ in range(200):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+                if file.read().rpartition(")")[2].split()[0] == "Z":
+                    return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+if __name__ == "__main__":
+    unittest.main()
