@@ -34,18 +34,22 @@ static const struct ops_case ops_cases[] = {
 
 KUNIT_ARRAY_PARAM_DESC(ops_cases, ops_cases, name);
 
-static struct mmu_notifier_ops make_ops(const struct ops_case *c)
+/* Outlives the test's stack, whatever stays registered. */
+static const struct mmu_notifier_ops *make_ops(struct kunit *test,
+					       const struct ops_case *c)
 {
-	struct mmu_notifier_ops ops = { };
+	struct mmu_notifier_ops *ops = kunit_kzalloc(test, sizeof(*ops),
+						     GFP_KERNEL);
 
+	KUNIT_ASSERT_NOT_NULL(test, ops);
 	if (c->start)
-		ops.invalidate_range_start = mnk_page_ops.invalidate_range_start;
+		ops->invalidate_range_start = mnk_page_ops.invalidate_range_start;
 	if (c->end)
-		ops.invalidate_range_end = mnk_page_ops.invalidate_range_end;
+		ops->invalidate_range_end = mnk_page_ops.invalidate_range_end;
 	if (c->page)
-		ops.invalidate_page = mnk_page_ops.invalidate_page;
+		ops->invalidate_page = mnk_page_ops.invalidate_page;
 	if (c->arch)
-		ops.arch_invalidate_secondary_tlbs =
+		ops->arch_invalidate_secondary_tlbs =
 			mnk_arch_ops.arch_invalidate_secondary_tlbs;
 	return ops;
 }
@@ -69,9 +73,9 @@ static void run_every_hook(struct mm_struct *mm)
 static void register_ops_test(struct kunit *test)
 {
 	const struct ops_case *c = test->param_value;
-	struct mmu_notifier_ops ops = make_ops(c);
+	const struct mmu_notifier_ops *ops = make_ops(test, c);
 	struct mm_struct *mm = mnk_mm(test);
-	struct mnk_sub *sub = mnk_alloc(test, &ops);
+	struct mnk_sub *sub = mnk_alloc(test, ops);
 	int count = mn_mm_count(mm);
 
 	KUNIT_EXPECT_EQ(test, c->ret, mnk_register(test, sub, mm));
@@ -104,9 +108,9 @@ static void register_null_ops_test(struct kunit *test)
 static void register_after_error_test(struct kunit *test)
 {
 	const struct ops_case bad = { .page = 1 };
-	struct mmu_notifier_ops ops = make_ops(&bad);
+	const struct mmu_notifier_ops *ops = make_ops(test, &bad);
 	struct mm_struct *mm = mnk_mm(test);
-	struct mnk_sub *sub = mnk_alloc(test, &ops);
+	struct mnk_sub *sub = mnk_alloc(test, ops);
 
 	KUNIT_EXPECT_EQ(test, -EINVAL, mnk_register(test, sub, mm));
 	sub->mn.ops = &mnk_range_ops;

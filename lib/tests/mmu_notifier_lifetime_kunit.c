@@ -70,7 +70,7 @@ static void release_at_unregister_test(struct kunit *test)
 
 static void no_release_callback_test(struct kunit *test)
 {
-	const struct mmu_notifier_ops ops = { };
+	static const struct mmu_notifier_ops ops = { };
 	struct mm_struct *mm = kept_mm(test);
 	struct mnk_sub *a = mnk_subscribe(test, mm, &ops);
 	struct mnk_sub *b = mnk_subscribe(test, mm, &ops);

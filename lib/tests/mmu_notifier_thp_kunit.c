@@ -310,15 +310,16 @@ static bool covered(struct mnk_sub *sub, unsigned long start, unsigned long end)
  */
 static void collapse_file_test(struct kunit *test)
 {
-	struct file *file = mnk_file(test, 2 * HPAGE_PMD_SIZE);
-	unsigned long addr = mnk_map(test, file, 2 * HPAGE_PMD_SIZE, MAP_SHARED);
+	struct file *file = mnk_file(test, HPAGE_PMD_SIZE);
+	unsigned long addr = map_huge_anon(test, MADV_HUGEPAGE);
 	struct thp *t;
 	bool locked;
 	int i;
 
-	addr = ALIGN(addr, HPAGE_PMD_SIZE);
-	if (((addr - mnk_vma(test, addr)->vm_start) & ~HPAGE_PMD_MASK))
-		kunit_skip(test, "file and address are not aligned");
+	/* Over the room that is aligned. */
+	addr = kunit_vm_mmap(test, file, addr, HPAGE_PMD_SIZE,
+			     PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, 0);
+	KUNIT_ASSERT_EQ(test, addr & ~HPAGE_PMD_MASK, 0);
 	for (i = 0; i < 4; i++)
 		mnk_write(test, addr + i * PAGE_SIZE);
 	KUNIT_ASSERT_FALSE(test, is_huge(addr));

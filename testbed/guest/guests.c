@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "counter.h"
+#include "file.h"
 #include "guests.h"
 #include "report.h"
 
@@ -187,10 +188,33 @@ static void reap(struct guest *guest)
 		     number_of(guest), status);
 }
 
+/*
+ * What is the silent guest doing? Two readings of its counters tell whether it
+ * runs, exits or faults; the kernel's own dump where everybody stands.
+ */
+static void tell_state(const struct guest *guest)
+{
+	static const char *const readings[] = { "silent_first", "silent_second" };
+
+	for (size_t i = 0; i < sizeof(readings) / sizeof(*readings); i++) {
+		static struct counters now;
+
+		memset(&now, 0, sizeof(now));
+		kvm_counters(&now, guest->pid);
+		counter_report(&now, readings[i]);
+		sleep(2);
+	}
+	file_write("/proc/sysrq-trigger", "l");
+	file_write("/proc/sysrq-trigger", "t");
+	sleep(2);
+}
+
 static void check_silence(const struct guest *guest, long limit)
 {
-	if (seconds() - guest->heard > limit)
-		fail("guest %d was silent for %ld seconds", number_of(guest), limit);
+	if (seconds() - guest->heard <= limit)
+		return;
+	tell_state(guest);
+	fail("guest %d was silent for %ld seconds", number_of(guest), limit);
 }
 
 static int alive(const struct guest *guest)

@@ -21,8 +21,10 @@ import vm  # noqa: E402
 
 # What a job promises, its sizes and times on an unloaded pair of cores.
 JOBS = {
+    # One CPU: with two, QEMU's threads patch code under each other now and then,
+    # and the host dies of a stray int3, on mainline too.
     "linux-guest": {"promises": {"swap", "memory"}, "host_mb": 256, "guest_mb": 300,
-                    "usual": 60, "limit": 360},
+                    "cpus": 1, "usual": 60, "limit": 360},
     "small-guest": {"promises": {"swap", "memory"}, "host_mb": 160, "guest_mb": 192,
                     "usual": 40, "limit": 300},
     "kunit": {"promises": {"kunit"}, "host_mb": 512, "guest_mb": 0, "usual": 30, "limit": 300},
@@ -57,7 +59,7 @@ def parser():
     p.add_argument("--job", required=True, choices=sorted(JOBS))
     p.add_argument("--host-mb", type=positive)
     p.add_argument("--guest-mb", type=positive)
-    p.add_argument("--cpus", type=positive, default=2)
+    p.add_argument("--cpus", type=positive, help="default 1 for linux-guest, 2 otherwise")
     p.add_argument("--accel", default="tcg", help="QEMU -accel (default tcg)")
     p.add_argument("--qemu-arg", action="append", default=[], help="one more word for QEMU")
     p.add_argument("--kernel-arg", action="append", default=[], help="one more kernel parameter")
@@ -81,6 +83,8 @@ def parse(argv):
     for name in ("host_mb", "guest_mb", "limit"):
         if getattr(args, name) is None:
             setattr(args, name, job[name])
+    if args.cpus is None:
+        args.cpus = job.get("cpus", 2)
     args.promises = set(job["promises"])
     if args.expect_swap == "no" or args.swap == "none":
         args.promises.discard("swap")

@@ -26,7 +26,8 @@ progress job linux-guest starts
 guest_mb 300
 guest0.pages 53938
 kvm.pf_taken 251269
-kvm.mmu_retry_seq 12
+kvm.pf_retry_seq 12
+trace.mmu_notifier/mmu_notifier_invalidate_page.1 34
 trace_missing mmu_notifier/mmu_notifier_page No such file or directory
 trace.mmu_notifier/range.total 77
 sum.pages_verified 215752
@@ -226,7 +227,7 @@ class Table(unittest.TestCase):
     def test_rows(self):
         text = verdict.table(verdict.Results(GOOD_RESULTS), 61.4)
         for words in ("236 MB", "300 MB", "209616", "168550", "215752", "251269",
-                      "kvm mmu_retry_seq", "calls mmu_notifier/range.total", "61 s",
+                      "KVM: faults retried, count moved", "calls: range", "page, clear", "61 s",
                       "mmu_notifier/mmu_notifier_page"):
             self.assertIn(words, text)
 

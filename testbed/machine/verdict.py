@@ -147,6 +147,30 @@ def judge(results, consoles, promises, ended):
     return faults
 
 
+# Counters of KVM that tell of notifications, in words.
+COUNTERS = {
+    "kvm.mmu_notifier_page": "KVM: pages invalidated one by one",
+    "kvm.mmu_notifier_range": "KVM: ranges invalidated",
+    "kvm.pf_retry_section": "KVM: faults retried, section open",
+    "kvm.pf_retry_seq": "KVM: faults retried, count moved",
+}
+EVENTS = ["unmap", "clear", "protection-vma", "protection-page", "soft-dirty", "release",
+          "migrate", "exclusive"]
+# What the keys of our trace events mean.
+CALLS = {
+    "mmu_notifier_invalidate_page": [f"page, {event}" for event in EVENTS],
+    "mmu_notifier_range_start": ["range", "range around one small folio"],
+    "mmu_notifier_young": ["test_young", "clear_young", "clear_flush_young"],
+}
+
+
+def call_name(key):
+    """'mmu_notifier/mmu_notifier_young.2' in words, unknown keys as they are."""
+    event, _, value = key.rpartition("/")[2].partition(".")
+    names = CALLS.get(event, [])
+    return names[int(value)] if value.isdigit() and int(value) < len(names) else key
+
+
 def megabytes(kilobytes):
     return None if kilobytes is None else f"{kilobytes / 1024:.0f} MB"
 
@@ -166,10 +190,12 @@ def rows(results, seconds):
         ("faults mapped", number("kvm.pf_fixed")),
         ("exits", number("kvm.exits")),
     ]
-    table += [(f"kvm {key[4:]}", number(key)) for key in sorted(results.values)
-              if key.startswith("kvm.mmu_") and ("notif" in key or "retry" in key)]
-    table += [(f"calls {key[6:]}", number(key)) for key in results.values
-              if key.startswith("trace.")]
+    table += [(COUNTERS.get(key, key), number(key)) for key in sorted(results.values)
+              if key in COUNTERS]
+    table += [(f"calls: {call_name(key[6:])}", number(key)) for key in results.values
+              if key.startswith("trace.") and not key.endswith(".total")]
+    table += [(f"calls: {key[6:-6].rpartition('/')[2]}", number(key)) for key in results.values
+              if key.startswith("trace.") and key.endswith(".total")]
     table += [("event not there", name) for name in results.missing_events]
     table.append(("wall time", f"{seconds:.0f} s"))
     return [(what, value) for what, value in table if value is not None]
