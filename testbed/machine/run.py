@@ -27,7 +27,7 @@ JOBS = {
                     "cpus": 1, "usual": 60, "limit": 360},
     "small-guest": {"promises": {"swap", "memory"}, "host_mb": 160, "guest_mb": 192,
                     "usual": 40, "limit": 300},
-    "kunit": {"promises": {"kunit"}, "host_mb": 512, "guest_mb": 0, "usual": 30, "limit": 300},
+    "kunit": {"promises": {"kunit"}, "host_mb": 1024, "guest_mb": 0, "usual": 30, "limit": 300},
     "exec": {"promises": set(), "host_mb": 512, "guest_mb": 0, "usual": 30, "limit": 300},
     "none": {"promises": set(), "host_mb": 256, "guest_mb": 0, "usual": 5, "limit": 120},
 }

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+/* KUnit tests of the MMU notifiers: aging, and the TLB flushes of the CPU. */
+
+#include "mmu_notifier_kunit.h"
+
+#define NR_SUBS	3
+
+static void subscribe_all(struct kunit *test, struct mm_struct *mm,
+			  struct mnk_sub **subs)
+{
+	int i;
+
+	for (i = 0; i < NR_SUBS; i++)
+		subs[i] = mnk_subscribe(test, mm, &mnk_range_ops);
+}
+
+static bool clear_flush_young(struct mm_struct *mm)
+{
+	return mmu_notifier_clear_flush_young(mm, MNK_ADDR(1), MNK_ADDR(4));
+}
+
+static bool clear_young(struct mm_struct *mm)
+{
+	return mmu_notifier_clear_young(mm, MNK_ADDR(2), MNK_ADDR(3));
+}
+
+/* Everybody is asked, whoever has answered yes: no young bit stays behind. */
+static void clear_young_asks_all_test(struct kunit *test)
+{
+	struct mm_struct *mm = mnk_mm(test);
+	struct mnk_sub *subs[NR_SUBS];
+	int i, yes;
+
+	subscribe_all(test, mm, subs);
+	for (yes = 0; yes < NR_SUBS; yes++) {
+		subs[yes]->young = true;
+		KUNIT_EXPECT_TRUE(test, clear_flush_young(mm));
+		KUNIT_EXPECT_TRUE(test, clear_young(mm));
+		for (i = 0; i < NR_SUBS; i++)
+			MNK_EXPECT(test, subs[i],
+				   CALL_PLAIN(MNK_CLEAR_FLUSH_YOUNG,
+					      MNK_ADDR(1), MNK_ADDR(4)),
+				   CALL_PLAIN(MNK_CLEAR_YOUNG,
+					      MNK_ADDR(2), MNK_ADDR(3)));
+		subs[yes]->young = false;
+	}
+	KUNIT_EXPECT_FALSE(test, clear_flush_young(mm));
+	KUNIT_EXPECT_FALSE(test, clear_young(mm));
+}
+
+/* One yes is enough, wherever it comes from, and nothing is cleared for it. */
+static void test_young_test(struct kunit *test)
+{
+	struct mm_struct *mm = mnk_mm(test);
+	struct mnk_sub *subs[NR_SUBS];
+	int i, yes;
+
+	subscribe_all(test, mm, subs);
+	KUNIT_EXPECT_FALSE(test, mmu_notifier_test_young(mm, MNK_ADDR(1)));
+	for (i = 0; i < NR_SUBS; i++)
+		MNK_EXPECT(test, subs[i], CALL_PLAIN(MNK_TEST_YOUNG, MNK_ADDR(1),
+						     MNK_ADDR(2)));
+
+	for (yes = 0; yes < NR_SUBS; yes++) {
+		subs[yes]->young = true;
+		KUNIT_EXPECT_TRUE(test, mmu_notifier_test_young(mm, MNK_ADDR(1)));
+		MNK_EXPECT(test, subs[yes], CALL_PLAIN(MNK_TEST_YOUNG,
+						       MNK_ADDR(1), MNK_ADDR(2)));
+		subs[yes]->young = false;
+		for (i = 0; i < NR_SUBS; i++) {
+			KUNIT_EXPECT_EQ(test, subs[i]->nr,
+					mnk_count(subs[i], MNK_TEST_YOUNG));
+			subs[i]->nr = 0;
+		}
+	}
+}
+
+/* The flushes of the CPU reach those who asked for them, and nobody else. */
+static void arch_test(struct kunit *test)
+{
+	struct mm_struct *mm = mnk_mm(test);
+	struct mnk_sub *range = mnk_subscribe(test, mm, &mnk_range_ops);
+	struct mnk_sub *arch = mnk_subscribe(test, mm, &mnk_arch_ops);
+	struct mnk_sub *page = mnk_subscribe(test, mm, &mnk_page_ops);
+	DEFINE_MMU_NOTIFIER_SECTION(section);
+
+	mmu_notifier_arch_invalidate_secondary_tlbs(mm, MNK_ADDR(1), MNK_ADDR(2));
+	mmu_notifier_arch_invalidate_secondary_tlbs(mm, 0, -1UL);
+	mnk_expect_silence(test, range);
+	mnk_expect_silence(test, page);
+	MNK_EXPECT(test, arch, CALL_PLAIN(MNK_ARCH, MNK_ADDR(1), MNK_ADDR(2)),
+		   CALL_PLAIN(MNK_ARCH, 0, -1UL));
+
+	mnk_section(mm, MNK_ADDR(0), MNK_ADDR(1));
+	mmu_notifier_folio_start(&section, MMU_NOTIFY_CLEAR, mm, MNK_ADDR(0),
+				 MNK_ADDR(1));
+	mmu_notifier_invalidate_page(&section, MNK_ADDR(0), 1);
+	mmu_notifier_invalidate_range_end(&section);
+	KUNIT_EXPECT_FALSE(test, clear_flush_young(mm));
+	mnk_expect_silence(test, arch);
+}
+
+static struct kunit_case young_cases[] = {
+	KUNIT_CASE(clear_young_asks_all_test),
+	KUNIT_CASE(test_young_test),
+	KUNIT_CASE(arch_test),
+	{ }
+};
+
+static struct kunit_suite young_suite = {
+	.name = "mmu_notifier_young",
+	.test_cases = young_cases,
+};
+
+kunit_test_suite(young_suite);
