@@ -25,11 +25,14 @@ MUTES = {"cow": "__mmu_notifier_invalidate_page",
          "mremap": "__mmu_notifier_range_start"}
 
 # Kinds of guest memory: more options, and what must not be 0 at the end. THP is
-# off by default on a host this small.
+# off by default on a small host, and a host whose every page is a huge one runs
+# out of memory, on mainline too: MADV_PAGEOUT reclaims them instead.
 THP = "/sys/kernel/mm/transparent_hugepage/enabled:madvise"
 GUESTS = {"anon": ([], ["kvm.mmu_notifier_page"]),
-          "thp": (["--write", THP], ["vmstat.thp_fault_alloc", "kvm.mmu_notifier_range"]),
+          "thp": (["--write", THP, "--host-mb", "640", "--guest-mb", "128", "--churn", "pageout"],
+                  ["vmstat.thp_fault_alloc", "kvm.mmu_notifier_range"]),
           "shmem": ([], ["kvm.mmu_notifier_page"])}
+
 
 
 class Steps:

@@ -414,94 +414,6 @@ static void leave_in_section_test(struct kunit *test)
 		   CALL_END(MNK_ADDR(0), MNK_ADDR(1), MMU_NOTIFY_CLEAR));
 }
 
-/* Aging. */
-
-static bool clear_flush_young(struct mm_struct *mm)
-{
-	return mmu_notifier_clear_flush_young(mm, MNK_ADDR(1), MNK_ADDR(4));
-}
-
-static bool clear_young(struct mm_struct *mm)
-{
-	return mmu_notifier_clear_young(mm, MNK_ADDR(2), MNK_ADDR(3));
-}
-
-/* Everybody is asked, whoever has answered yes: no young bit stays behind. */
-static void clear_young_asks_all_test(struct kunit *test)
-{
-	struct mm_struct *mm = mnk_mm(test);
-	struct mnk_sub *subs[NR_SUBS];
-	int i, yes;
-
-	subscribe_all(test, mm, subs);
-	for (yes = 0; yes < NR_SUBS; yes++) {
-		subs[yes]->young = true;
-		KUNIT_EXPECT_TRUE(test, clear_flush_young(mm));
-		KUNIT_EXPECT_TRUE(test, clear_young(mm));
-		for (i = 0; i < NR_SUBS; i++)
-			MNK_EXPECT(test, subs[i],
-				   CALL_PLAIN(MNK_CLEAR_FLUSH_YOUNG,
-					      MNK_ADDR(1), MNK_ADDR(4)),
-				   CALL_PLAIN(MNK_CLEAR_YOUNG,
-					      MNK_ADDR(2), MNK_ADDR(3)));
-		subs[yes]->young = false;
-	}
-	KUNIT_EXPECT_FALSE(test, clear_flush_young(mm));
-	KUNIT_EXPECT_FALSE(test, clear_young(mm));
-}
-
-/* One yes is enough, wherever it comes from, and nothing is cleared for it. */
-static void test_young_test(struct kunit *test)
-{
-	struct mm_struct *mm = mnk_mm(test);
-	struct mnk_sub *subs[NR_SUBS];
-	int i, yes;
-
-	subscribe_all(test, mm, subs);
-	KUNIT_EXPECT_FALSE(test, mmu_notifier_test_young(mm, MNK_ADDR(1)));
-	for (i = 0; i < NR_SUBS; i++)
-		MNK_EXPECT(test, subs[i], CALL_PLAIN(MNK_TEST_YOUNG, MNK_ADDR(1),
-						     MNK_ADDR(2)));
-
-	for (yes = 0; yes < NR_SUBS; yes++) {
-		subs[yes]->young = true;
-		KUNIT_EXPECT_TRUE(test, mmu_notifier_test_young(mm, MNK_ADDR(1)));
-		MNK_EXPECT(test, subs[yes], CALL_PLAIN(MNK_TEST_YOUNG,
-						       MNK_ADDR(1), MNK_ADDR(2)));
-		subs[yes]->young = false;
-		for (i = 0; i < NR_SUBS; i++) {
-			KUNIT_EXPECT_EQ(test, subs[i]->nr,
-					mnk_count(subs[i], MNK_TEST_YOUNG));
-			subs[i]->nr = 0;
-		}
-	}
-}
-
-/* The flushes of the CPU reach those who asked for them, and nobody else. */
-static void arch_test(struct kunit *test)
-{
-	struct mm_struct *mm = mnk_mm(test);
-	struct mnk_sub *range = mnk_subscribe(test, mm, &mnk_range_ops);
-	struct mnk_sub *arch = mnk_subscribe(test, mm, &mnk_arch_ops);
-	struct mnk_sub *page = mnk_subscribe(test, mm, &mnk_page_ops);
-	DEFINE_MMU_NOTIFIER_SECTION(section);
-
-	mmu_notifier_arch_invalidate_secondary_tlbs(mm, MNK_ADDR(1), MNK_ADDR(2));
-	mmu_notifier_arch_invalidate_secondary_tlbs(mm, 0, -1UL);
-	mnk_expect_silence(test, range);
-	mnk_expect_silence(test, page);
-	MNK_EXPECT(test, arch, CALL_PLAIN(MNK_ARCH, MNK_ADDR(1), MNK_ADDR(2)),
-		   CALL_PLAIN(MNK_ARCH, 0, -1UL));
-
-	mnk_section(mm, MNK_ADDR(0), MNK_ADDR(1));
-	mmu_notifier_folio_start(&section, MMU_NOTIFY_CLEAR, mm, MNK_ADDR(0),
-				 MNK_ADDR(1));
-	mmu_notifier_invalidate_page(&section, MNK_ADDR(0), 1);
-	mmu_notifier_invalidate_range_end(&section);
-	KUNIT_EXPECT_FALSE(test, clear_flush_young(mm));
-	mnk_expect_silence(test, arch);
-}
-
 static struct kunit_case section_cases[] = {
 	KUNIT_CASE(order_test),
 	KUNIT_CASE(range_fields_test),
@@ -520,9 +432,6 @@ static struct kunit_case section_cases[] = {
 	KUNIT_CASE(first_newcomer_test),
 	KUNIT_CASE(reregister_in_section_test),
 	KUNIT_CASE(leave_in_section_test),
-	KUNIT_CASE(clear_young_asks_all_test),
-	KUNIT_CASE(test_young_test),
-	KUNIT_CASE(arch_test),
 	{ }
 };
 
