@@ -278,6 +278,12 @@ class TreeTest(unittest.TestCase):
         self.assertFalse(os.path.exists(self.path('mm/a.c.patch')))
         self.assertIn('mm/a.c.patch', out)
 
+    def test_refresh_keeps_what_the_tree_never_had(self):
+        self.run_py('tree')
+        put(self.path('lib/new.c'), 'written here\n')
+        self.assertIn('lib/new.c', self.run_py('refresh', ok=False))
+        self.assertEqual(get(self.path('lib/new.c')), 'written here\n')
+
     def test_no_newline_at_end(self):
         self.run_py('tree')
         put(self.tree + '/mm/c.c', 'c\nd')

@@ -404,6 +404,11 @@ class Tree:
     def refresh(self):
         self.need()
         write, gone = self.stale()
+        # A file that no patch brings was never in the tree: it is new here.
+        new = set(gone) & set(self.repo.unlisted(self.repo.series()))
+        if new:
+            raise Error('in the repository, but in no patch and not in the tree: '
+                        + ' '.join(sorted(new)) + '; copy it to the tree, or delete it')
         for path, (executable, data) in write.items():
             full = os.path.join(self.repo.root, path)
             os.makedirs(os.path.dirname(full), exist_ok=True)
