@@ -161,6 +161,8 @@ static void drain_test(struct kunit *test)
 		kunit_skip(test, "no per-VMA locks");
 
 	lock->lock(d);
+	if (lock->lock == lock_vma)
+		KUNIT_ASSERT_NOT_NULL(test, d->locked_vma);
 	mmu_notifier_invalidate_range_start(&section, MMU_NOTIFY_CLEAR, d->mm,
 					    MNK_ADDR(0), MNK_ADDR(1));
 	thread = mnk_thread_run(test, register_thread, r);
