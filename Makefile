@@ -6,7 +6,7 @@ BUILD	?= build
 ARCH	?= x86_64
 
 bed	:= testbed
-py	:= PYTHONDONTWRITEBYTECODE=1 python3
+py	:= PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 python3
 config	:= $(bed)/machine/config
 
 # Options of "make run". Empty: the default of the job.
@@ -29,7 +29,8 @@ run	= $(py) $(bed)/machine/run.py --kernel $(BUILD)/kernel
 
 .DEFAULT_GOAL := help
 .PHONY: help arch deps base tree refresh check-refresh series kernel run small \
-	check debug-kernel run-debug lint clean
+	check debug-kernel run-debug \
+	check-debug lint clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,9 +74,12 @@ debug-kernel: tree ## Build the kernel with lockdep, KASAN and the like
 	@$(py) $(bed)/machine/build_kernel.py $(BUILD)/tree $(BUILD)/debug \
 		$(config)/base.config $(config)/kunit.config $(config)/debug.config
 
-run-debug: debug-kernel ## The main job on the debug kernel
+run-debug: debug-kernel ## A small guest swaps on the debug kernel (5 minutes)
 	@$(py) $(bed)/machine/run.py --kernel $(BUILD)/debug --out $(BUILD)/run-debug \
-		--job $(GUEST) --host-mb 512 --guest-mb 560 --limit 1800
+		--job small-guest --host-mb 384 --guest-mb 416 --passes 1 --limit 1200
+
+check-debug: debug-kernel ## KUnit, races and guests on the debug kernel
+	@$(py) $(bed)/check.py --kernel debug $(BUILD) kunit races
 
 lint: tree ## checkpatch on the series, shellcheck on the scripts
 	@$(bed)/lint $(BUILD)

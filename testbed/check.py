@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""All tests, on what has been built already: check.py BUILD [STEP...]
+"""All tests, on what has been built already: check.py [--kernel NAME] BUILD [STEP...]
 
 Ends with a line "N passed, N failed". A step that ran no test has failed.
 """
+import argparse
 import json
 import os
 import re
@@ -36,8 +37,8 @@ GUESTS = {"anon": ([], ["kvm.mmu_notifier_page"]),
 
 
 class Steps:
-    def __init__(self, build):
-        self.build = os.path.abspath(build)
+    def __init__(self, build, kernel):
+        self.build, self.kernel = os.path.abspath(build), kernel
         self.out = os.path.join(self.build, "check")
         os.makedirs(self.out, exist_ok=True)
 
@@ -62,7 +63,7 @@ class Steps:
         """A job in the machine; its output directory beside the exit code."""
         out = os.path.join(self.out, name)
         code, _ = self.run(name, sys.executable, os.path.join(HERE, "machine", "run.py"),
-                           "--kernel", self.path("kernel"), "--out", out, "--job", job,
+                           "--kernel", self.path(self.kernel), "--out", out, "--job", job,
                            *words, show=True)
         return code, os.path.join(out, "run-1")
 
@@ -187,14 +188,17 @@ STEPS = [(testbed, 30), (conversion, 10), (removal, 5), (baseline, 240), (kunit,
 
 
 def main():
-    if len(sys.argv) < 2:
-        sys.exit("usage: check.py BUILD [STEP...]")
-    chosen = sys.argv[2:]
+    parser = argparse.ArgumentParser(prog="check.py", allow_abbrev=False)
+    parser.add_argument("--kernel", default="kernel", help="build directory below BUILD")
+    parser.add_argument("build")
+    parser.add_argument("steps", nargs="*", metavar="STEP")
+    args = parser.parse_args()
+    chosen = args.steps
     unknown = set(chosen) - {step.__name__ for step, _ in STEPS}
     if unknown:
         sys.exit(f"Unknown step {', '.join(sorted(unknown))}; the steps are "
                  f"{', '.join(step.__name__ for step, _ in STEPS)}.")
-    steps, table = Steps(sys.argv[1]), []
+    steps, table = Steps(args.build, args.kernel), []
     todo = [(step, usual) for step, usual in STEPS if not chosen or step.__name__ in chosen]
     for number, (step, usual) in enumerate(todo, 1):
         print(f"[{number}/{len(todo)}] {step.__doc__} (usually {usual} s)", flush=True)

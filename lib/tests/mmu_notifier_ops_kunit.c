@@ -163,9 +163,9 @@ static int set_rights(struct mm_struct *mm, unsigned long addr,
 	mmap_write_lock(mm);
 	vma = vma_find(&vmi, end);
 	prev = vma_prev(&vmi);
-	if (prev)
-		vma = vma_next(&vmi);
-	else
+	/* mprotect_fixup() wants the iterator on the VMA. */
+	vma = vma_find(&vmi, end);
+	if (addr > vma->vm_start)
 		prev = vma;
 	flags = writable ? vma->vm_flags | VM_WRITE : vma->vm_flags & ~VM_WRITE;
 	tlb_gather_mmu(&tlb, mm);
