@@ -71,7 +71,7 @@ class Steps:
 def testbed(steps):
     """The tools of the test bed"""
     passed = failed = 0
-    for folder in ("tree", "machine"):
+    for folder in ("base", "tree", "machine"):
         code, text = steps.run("unittest-" + folder, sys.executable, "-m", "unittest", "discover",
                                "-s", os.path.join(HERE, folder), "-p", "test_*.py")
         ran = re.search(r"^Ran (\d+) test", text, re.M)

@@ -97,6 +97,7 @@ class Base:
         if os.path.exists(self.tar('kernel.org')):
             return self.tar('kernel.org')
         self.room()
+        print('fetching Linux (160 MB)', flush=True)
         why = self.from_debian()
         if not why:
             return self.tar('debian')
@@ -219,6 +220,8 @@ class Base:
         need('git', 'git')
         need('xz', 'xz-utils')
         self.room()
+        print('unpacking, verifying and committing Linux (usually 60 s)',
+              flush=True)
         new = self.top + '.new'
         shutil.rmtree(new, ignore_errors=True)
         if os.path.exists(self.top):
@@ -255,6 +258,7 @@ class Base:
                     print(f'{self.top}: up to date')
                     return
         need('spatch', 'coccinelle')
+        print('removing mainline\'s MMU notifiers (usually 30 s)', flush=True)
         self.git('checkout', '-q', '-f', '-B', 'main', 'base')
         self.git('clean', '-q', '-d', '-f')
         run([sys.executable, os.path.join(HERE, 'remove.py'), self.top])
