@@ -13,6 +13,11 @@ import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.dont_write_bytecode = True    # nothing generated beside the sources
+sys.path.insert(0, os.path.join(HERE, "machine"))
+
+import verdict  # noqa: E402
+
 # What is left of mainline's notifiers where none may be.
 NAMES = r"\bmmu[_ ]notifier|mmu_interval|notifier_subscriptions|mm_take_all_locks"
 SWEPT = ["mm", "kernel", "fs", "virt", "include/linux"]
@@ -40,10 +45,20 @@ class Steps:
     def __init__(self, build, kernel):
         self.build, self.kernel = os.path.abspath(build), kernel
         self.out = os.path.join(self.build, "check")
+        self.faults = []            # repeated at the end, where a reader looks first
         os.makedirs(self.out, exist_ok=True)
+
+    def fault(self, name, text):
+        print(f"  fault: {text}")
+        self.faults.append(f"{name}: {text}")
 
     def path(self, *parts):
         return os.path.join(self.build, *parts)
+
+    def show(self, name, text, most=30):
+        """What a tool that failed said: whole now, its last lines at the end."""
+        print(text)
+        self.faults += [f"{name}: {line}" for line in text.splitlines()[-most:]]
 
     def run(self, name, *words, show=False):
         """(exit code, output) of a command; its output goes to a log as well."""
@@ -62,10 +77,27 @@ class Steps:
     def machine(self, name, job, *words):
         """A job in the machine; its output directory beside the exit code."""
         out = os.path.join(self.out, name)
-        code, _ = self.run(name, sys.executable, os.path.join(HERE, "machine", "run.py"),
-                           "--kernel", self.path(self.kernel), "--out", out, "--job", job,
-                           *words, show=True)
+        code, text = self.run(name, sys.executable, os.path.join(HERE, "machine", "run.py"),
+                              "--kernel", self.path(self.kernel), "--out", out, "--job", job,
+                              *words, show=True)
+        if code:
+            said = re.findall(r"^  fault: (.*)$", text, re.M) or text.splitlines()[-1:]
+            self.faults += [f"{name}: {line}" for line in said]
+            self.faults += [f"{name}: | {line}" for line in
+                            console_end(os.path.join(out, "run-1", "console.log"))]
         return code, os.path.join(out, "run-1")
+
+
+def console_end(path, most=40):
+    """The first splat of a console and what follows it, or its last lines."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except OSError:
+        return []
+    lines, first = text.splitlines(), verdict.splats(text)[:1]
+    start = max(lines.index(first[0]) - 2, 0) if first else max(len(lines) - most // 4, 0)
+    return lines[start:start + most]
 
 
 def testbed(steps):
@@ -79,7 +111,7 @@ def testbed(steps):
         count = int(ran[1]) if ran else 0
         bad = max(bad, int(code != 0 or not count))
         if bad:
-            print(text)
+            steps.show("unittest-" + folder, text)
         passed += max(count - bad, 0)
         failed += bad
     return passed, failed
@@ -91,7 +123,7 @@ def conversion(steps):
                            os.path.join(HERE, "tree", "tree.py"), "check-refresh",
                            "--build", steps.build)
     if code:
-        print(text)
+        steps.show("conversion", text)
     return int(code == 0), int(code != 0)
 
 
@@ -101,7 +133,7 @@ def removal(steps):
                            "removed", "--", *SWEPT, *CLIENTS)
     # 1: nothing found, 0: something, else: the search failed.
     if code != 1:
-        print(text)
+        steps.show("removal", text)
     return int(code == 1), int(code != 1)
 
 
@@ -131,7 +163,7 @@ def kunit(steps):
     if not failed and (code or not passed):
         failed = 1
     if failed:
-        print(text)
+        steps.show("kunit", text)
     return passed, failed
 
 
@@ -163,10 +195,10 @@ def guests(steps):
     for kind, (words, wanted) in GUESTS.items():
         code, out = steps.machine("guest-" + kind, "small-guest", "--mode", kind, *words,
                                   "--trace", "mmu_notifier/mmu_notifier_range_start:folio")
-        faults = guest_faults(out, wanted) if code == 0 else ["the run failed"]
+        faults = guest_faults(out, wanted) if code == 0 else []
         for fault in faults:
-            print(f"  fault: {fault}")
-        bad += bool(faults)
+            steps.fault("guest-" + kind, fault)
+        bad += bool(code or faults)
     return len(GUESTS) - bad, bad
 
 
@@ -208,6 +240,8 @@ def main():
             failed = 1
         table.append((step.__doc__, passed, failed, time.monotonic() - start))
     print()
+    if steps.faults:
+        print("What failed:", *steps.faults, "", sep="\n")
     for what, passed, failed, seconds in table:
         print(f"{what:<52} {passed:>4} passed {failed:>3} failed {seconds:>6.0f} s")
     passed, failed = sum(row[1] for row in table), sum(row[2] for row in table)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* KUnit tests of the MMU notifiers: get, put and synchronize. */
 
+#include <linux/cpumask.h>
 #include <linux/err.h>
 #include <linux/slab.h>
 
@@ -194,6 +195,31 @@ static void put_waits_for_callback_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, get.freed_calls[MNK_END]);
 }
 
+static void put_waits_for_atomic_test(struct kunit *test)
+{
+	struct mm_struct *mm = mnk_mm(test);
+	struct mnk_sub *sub = get_sub(test, mm, &get_ops);
+	struct mnk_gate *gate = mnk_gate_arm(test, sub, MNK_TEST_YOUNG);
+	struct mnk_thread *young, *sync;
+
+	if (num_online_cpus() < 2) {
+		mmu_notifier_put(&sub->mn);
+		kunit_skip(test, "needs two CPUs");
+	}
+
+	young = mnk_thread_run(test, mnk_test_young_thread, mm);
+	mnk_gate_wait(test, gate);
+	mmu_notifier_put(&sub->mn);
+	sync = mnk_thread_run(test, synchronize_thread, NULL);
+	mnk_expect_resting(test, sync);
+	KUNIT_EXPECT_EQ(test, 0, frees());
+	mnk_gate_open(gate);
+	mnk_thread_join(test, sync);
+	mnk_thread_join(test, young);
+	KUNIT_EXPECT_EQ(test, 1, frees());
+	KUNIT_EXPECT_EQ(test, 1, get.freed_calls[MNK_TEST_YOUNG]);
+}
+
 /* ... and synchronize returns when the free callback has. */
 static void synchronize_waits_for_free_test(struct kunit *test)
 {
@@ -212,19 +238,22 @@ static void synchronize_waits_for_free_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, frees());
 }
 
-/* One that is given up is not found again, although it still exists. */
+/* One that is given up is not found again, although it is still listed. */
 static void get_after_put_test(struct kunit *test)
 {
 	struct mm_struct *mm = mnk_mm(test);
 	struct mnk_sub *sub = get_sub(test, mm, &get_ops), *new;
-	struct mnk_gate *gate = stop_at_free(test);
+	struct mnk_gate *gate = mnk_gate_arm(test, sub, MNK_START);
+	struct mnk_thread *section;
 
-	mmu_notifier_put(&sub->mn);
+	section = mnk_thread_run(test, mnk_section_thread, mm);
 	mnk_gate_wait(test, gate);
+	mmu_notifier_put(&sub->mn);
 	new = get_sub(test, mm, &get_ops);
 	KUNIT_EXPECT_PTR_NE(test, sub, new);
 	KUNIT_EXPECT_EQ(test, 2, get.allocs);
 	mnk_gate_open(gate);
+	mnk_thread_join(test, section);
 	mmu_notifier_synchronize();
 	KUNIT_EXPECT_EQ(test, 1, frees());
 	mnk_section(mm, MNK_ADDR(0), MNK_ADDR(1));
@@ -395,6 +424,7 @@ static struct kunit_case get_cases[] = {
 	KUNIT_CASE(put_counts_test),
 	KUNIT_CASE(put_silences_test),
 	KUNIT_CASE(put_waits_for_callback_test),
+	KUNIT_CASE(put_waits_for_atomic_test),
 	KUNIT_CASE(synchronize_waits_for_free_test),
 	KUNIT_CASE(get_after_put_test),
 	KUNIT_CASE(get_alloc_error_test),

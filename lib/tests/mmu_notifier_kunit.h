@@ -83,7 +83,7 @@ static inline struct mnk_call CALL_PAGE(unsigned long address,
 }
 
 /**
- * struct mnk_gate - stops one callback that may sleep
+ * struct mnk_gate - stops one callback, which spins if it may not sleep
  * @entered: the callback is there
  * @leave: and may go on
  * @used: only the first callback stops
@@ -183,6 +183,7 @@ void mnk_expect_blocked(struct kunit *test, struct mnk_thread *thread);
 void mnk_section(struct mm_struct *mm, unsigned long start, unsigned long end);
 void mnk_section_thread(void *mm);
 void mnk_unregister_thread(void *sub);
+void mnk_test_young_thread(void *mm);
 struct mnk_thread *mnk_exit_run(struct kunit *test, struct mm_struct *mm);
 
 /* User memory, in the mm of the test's thread; see kunit_attach_mm(). */
@@ -221,5 +222,7 @@ enum mnk_entry mnk_look(struct mm_struct *mm, unsigned long addr, bool *locked);
 struct mnk_sub *mnk_watch(struct kunit *test, unsigned long addr,
 			  const struct mmu_notifier_ops *ops);
 struct mnk_view *mnk_view(struct mnk_sub *sub);
+void mnk_expect_locked(struct kunit *test, struct mnk_sub *sub,
+		       enum mnk_kind kind, bool locked);
 
 #endif /* _MMU_NOTIFIER_KUNIT_H */

@@ -28,6 +28,24 @@ static void mnk_pass_gate(struct mnk_sub *sub, enum mnk_kind kind)
 		atomic_inc(&sub->violations);
 }
 
+/* The same where sleeping is not allowed: needs a second CPU. */
+static void mnk_spin_at_gate(struct mnk_sub *sub, enum mnk_kind kind)
+{
+	struct mnk_gate *gate = READ_ONCE(sub->gates[kind]);
+	unsigned long limit = jiffies + MNK_TIMEOUT / 2;
+
+	if (!gate || atomic_xchg(&gate->used, 1))
+		return;
+	complete(&gate->entered);
+	while (!completion_done(&gate->leave)) {
+		if (time_after(jiffies, limit)) {
+			atomic_inc(&sub->violations);
+			return;
+		}
+		cpu_relax();
+	}
+}
+
 void mnk_record(struct mnk_sub *sub, struct mnk_call call)
 {
 	unsigned long flags;
@@ -103,6 +121,7 @@ static void mnk_record_atomic(struct mmu_notifier *mn, struct mm_struct *mm,
 	mnk_require(sub, mm == mn->mm);
 	mnk_require(sub, rcu_read_lock_held());
 	mnk_record(sub, call);
+	mnk_spin_at_gate(sub, call.kind);
 }
 
 static void mnk_page(struct mmu_notifier *mn, struct mm_struct *mm,
@@ -447,6 +466,11 @@ void mnk_unregister_thread(void *sub)
 static void mnk_mmput_thread(void *mm)
 {
 	mmput(mm);
+}
+
+void mnk_test_young_thread(void *mm)
+{
+	mmu_notifier_test_young(mm, MNK_ADDR(0));
 }
 
 /* mnk_mm_exit() in a thread. */

@@ -102,17 +102,33 @@ static enum mnk_entry entry_of(bool present, bool writable)
 	return writable ? MNK_WRITABLE : MNK_READONLY;
 }
 
+/* On one CPU without debugging, spinlocks have no state to tell from. */
+static bool is_locked(spinlock_t *lock)
+{
+	if (!spin_trylock(lock))
+		return true;
+	spin_unlock(lock);
+	return false;
+}
+
+void mnk_expect_locked(struct kunit *test, struct mnk_sub *sub,
+		       enum mnk_kind kind, bool locked)
+{
+	if (IS_ENABLED(CONFIG_SMP) || IS_ENABLED(CONFIG_DEBUG_SPINLOCK))
+		KUNIT_EXPECT_EQ(test, mnk_view(sub)->locked[kind], locked);
+}
+
 static enum mnk_entry look_at_pte(struct mm_struct *mm, pmd_t *pmd,
 				  unsigned long addr, bool *locked)
 {
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* of the table */
 	pte_t *ptep, pte;
 
 	ptep = pte_offset_map_ro_nolock(mm, pmd, addr, &ptl);
 	if (!ptep)
 		return MNK_ABSENT;
 	pte = ptep_get(ptep);
-	*locked = spin_is_locked(ptl);
+	*locked = is_locked(ptl);
 	pte_unmap(ptep);
 	return entry_of(pte_present(pte), pte_write(pte));
 }
@@ -129,7 +145,7 @@ enum mnk_entry mnk_look(struct mm_struct *mm, unsigned long addr, bool *locked)
 	if (!pmd)
 		return MNK_ABSENT;
 	pmdval = pmdp_get_lockless(pmd);
-	*locked = spin_is_locked(pmd_lockptr(mm, pmd));
+	*locked = is_locked(pmd_lockptr(mm, pmd));
 	if (pmd_none(pmdval) || !pmd_present(pmdval))
 		return MNK_ABSENT;
 	if (pmd_leaf(pmdval))

@@ -261,56 +261,28 @@ static void walk_goes_on_test(struct kunit *test)
 
 /* Unregister and callbacks that do not sleep. */
 
-static struct spinner {
-	struct completion entered;
-	struct completion leave;
-} the_spinner;
-
-/* Spins where it must not sleep; the bound keeps a failure from hanging. */
-static void spin_in_callback(struct mnk_sub *sub, const struct mnk_call *call)
-{
-	struct spinner *spinner = sub->data;
-	unsigned long limit = jiffies + MNK_TIMEOUT / 2;
-
-	if (call->kind != MNK_TEST_YOUNG)
-		return;
-	complete(&spinner->entered);
-	while (!completion_done(&spinner->leave) && time_before(jiffies, limit))
-		cpu_relax();
-}
-
-static void test_young_thread(void *mm)
-{
-	mmu_notifier_test_young(mm, MNK_ADDR(0));
-}
-
 static void unregister_waits_for_atomic_test(struct kunit *test)
 {
 	struct mm_struct *mm = mnk_mm(test);
 	struct mnk_sub *sub = mnk_subscribe(test, mm, &mnk_range_ops);
-	struct spinner *spinner = &the_spinner;
+	struct mnk_gate *gate = mnk_gate_arm(test, sub, MNK_TEST_YOUNG);
 	struct mnk_thread *young, *unregister;
 
 	if (num_online_cpus() < 2)
 		kunit_skip(test, "needs two CPUs");
 
-	sub->hook = spin_in_callback;
-	sub->data = spinner;
-	init_completion(&spinner->entered);
-	init_completion(&spinner->leave);
-	young = mnk_thread_run(test, test_young_thread, mm);
-	KUNIT_ASSERT_TRUE(test, wait_for_completion_timeout(&spinner->entered,
-							    MNK_TIMEOUT));
-
+	young = mnk_thread_run(test, mnk_test_young_thread, mm);
+	mnk_gate_wait(test, gate);
 	mnk_forget(test, sub);
 	unregister = mnk_thread_run(test, mnk_unregister_thread, sub);
 	mnk_expect_resting(test, unregister);
 	mnk_expect_running(test, young);
-	complete(&spinner->leave);
+	mnk_gate_open(gate);
 	mnk_thread_join(test, unregister);
 	mnk_thread_join(test, young);
-	KUNIT_EXPECT_EQ(test, 1, mnk_count(sub, MNK_TEST_YOUNG));
-	KUNIT_EXPECT_EQ(test, 1, mnk_count(sub, MNK_RELEASE));
+	MNK_EXPECT(test, sub,
+		   CALL_PLAIN(MNK_TEST_YOUNG, MNK_ADDR(0), MNK_ADDR(1)),
+		   CALL_RELEASE);
 }
 
 static struct kunit_case lifetime_cases[] = {

@@ -69,8 +69,8 @@ static void expect_range(struct kunit *test, struct ops *o, unsigned long start,
 		   CALL_END(start, end, event));
 	KUNIT_EXPECT_NE(test, mnk_view(o->page)->entry[MNK_START], MNK_ABSENT);
 	KUNIT_EXPECT_NE(test, mnk_view(o->range)->entry[MNK_START], MNK_ABSENT);
-	KUNIT_EXPECT_FALSE(test, mnk_view(o->range)->locked[MNK_START]);
-	KUNIT_EXPECT_FALSE(test, mnk_view(o->range)->locked[MNK_END]);
+	mnk_expect_locked(test, o->range, MNK_START, false);
+	mnk_expect_locked(test, o->range, MNK_END, false);
 }
 
 /*
@@ -83,12 +83,12 @@ static void expect_page(struct kunit *test, struct ops *o, unsigned long addr,
 	unsigned long end = addr + PAGE_SIZE;
 
 	MNK_EXPECT(test, o->page, CALL_PAGE(addr, 1, event));
-	KUNIT_EXPECT_TRUE(test, mnk_view(o->page)->locked[MNK_PAGE]);
+	mnk_expect_locked(test, o->page, MNK_PAGE, true);
 	MNK_EXPECT(test, o->range, CALL_START(addr, end, event),
 		   CALL_END(addr, end, event));
 	KUNIT_EXPECT_NE(test, mnk_view(o->range)->entry[MNK_START], MNK_ABSENT);
-	KUNIT_EXPECT_FALSE(test, mnk_view(o->range)->locked[MNK_START]);
-	KUNIT_EXPECT_FALSE(test, mnk_view(o->range)->locked[MNK_END]);
+	mnk_expect_locked(test, o->range, MNK_START, false);
+	mnk_expect_locked(test, o->range, MNK_END, false);
 }
 
 /* ... and the entry is gone when the page call comes. */
@@ -292,7 +292,7 @@ static void unmap_folio_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, o->range->nr, 4);
 	KUNIT_EXPECT_EQ(test, mnk_count(o->range, MNK_START), 2);
 	KUNIT_EXPECT_EQ(test, mnk_view(o->page)->entry[MNK_PAGE], MNK_ABSENT);
-	KUNIT_EXPECT_TRUE(test, mnk_view(o->page)->locked[MNK_PAGE]);
+	mnk_expect_locked(test, o->page, MNK_PAGE, true);
 }
 
 static void migrate_test(struct kunit *test)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* KUnit tests of the MMU notifiers: sections and the calls of one moment. */
+/* KUnit tests of the MMU notifiers: sections and the single pages in them. */
 
 #include "mmu_notifier_kunit.h"
 

@@ -13,9 +13,9 @@
 #include "../../mm/internal.h"
 #include "mmu_notifier_kunit.h"
 
-#define LARGE_ORDER	2
-#define LARGE_PAGES	(1UL << LARGE_ORDER)
-#define LARGE_SIZE	(PAGE_SIZE << LARGE_ORDER)
+#define LARGE_PAGES	4
+#define LARGE_ORDER	ilog2(LARGE_PAGES)
+#define LARGE_SIZE	(LARGE_PAGES * PAGE_SIZE)
 
 struct thp {
 	unsigned long addr, end;
@@ -113,11 +113,11 @@ static void expect_page(struct kunit *test, struct thp *t,
 	unsigned long nr_pages = (t->end - t->addr) / PAGE_SIZE;
 
 	MNK_EXPECT(test, t->page, CALL_PAGE(t->addr, nr_pages, event));
-	KUNIT_EXPECT_TRUE(test, mnk_view(t->page)->locked[MNK_PAGE]);
+	mnk_expect_locked(test, t->page, MNK_PAGE, true);
 	MNK_EXPECT(test, t->range, CALL_START(t->addr, t->end, event),
 		   CALL_END(t->addr, t->end, event));
 	KUNIT_EXPECT_NE(test, mnk_view(t->range)->entry[MNK_START], MNK_ABSENT);
-	KUNIT_EXPECT_FALSE(test, mnk_view(t->range)->locked[MNK_START]);
+	mnk_expect_locked(test, t->range, MNK_START, false);
 }
 
 static void expect_page_cleared(struct kunit *test, struct thp *t)
@@ -141,8 +141,8 @@ static void expect_ranges(struct kunit *test, struct thp *t)
 	expect_range(test, t->range, t->addr, t->end, MMU_NOTIFY_CLEAR);
 	KUNIT_EXPECT_NE(test, mnk_view(t->page)->entry[MNK_START], MNK_ABSENT);
 	KUNIT_EXPECT_NE(test, mnk_view(t->range)->entry[MNK_START], MNK_ABSENT);
-	KUNIT_EXPECT_FALSE(test, mnk_view(t->range)->locked[MNK_START]);
-	KUNIT_EXPECT_FALSE(test, mnk_view(t->range)->locked[MNK_END]);
+	mnk_expect_locked(test, t->range, MNK_START, false);
+	mnk_expect_locked(test, t->range, MNK_END, false);
 }
 
 /* Either way is right, for the price of one. */
