@@ -17,6 +17,7 @@ GUESTS	?=
 PASSES	?=
 SEED	?=
 SWAP	?= zram
+LRU	?= mglru
 REPEAT	?=
 
 # Everything a table of notifier calls needs.
@@ -34,7 +35,7 @@ run	= $(py) $(bed)/machine/run.py --kernel $(BUILD)/kernel
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo 'Options of run: GUEST=linux-guest|small-guest SWAP=zram|disk HOST_MB= GUEST_MB= GUESTS= PASSES= SEED= REPEAT='
+	@echo 'Options of run: GUEST=linux-guest|small-guest SWAP=zram|disk LRU=mglru|classic HOST_MB= GUEST_MB= GUESTS= PASSES= SEED= REPEAT='
 
 arch:
 	@test '$(ARCH)' = x86_64 || { echo 'ARCH=$(ARCH) is not supported; the only one is ARCH=x86_64.' >&2; exit 2; }
@@ -62,7 +63,8 @@ kernel: tree ## Build the kernel of the machine
 		$(config)/base.config $(config)/kunit.config
 
 run: kernel ## The main job: a KVM guest larger than its host's memory swaps, its data is verified
-	@$(run) --out $(BUILD)/run --job $(GUEST) --swap $(SWAP) --trace $(trace) \
+	@$(run) --out $(BUILD)/run --job $(GUEST) --swap $(SWAP) --lru $(LRU) \
+		--trace $(trace) \
 		$(call opt,HOST_MB,--host-mb) $(call opt,GUEST_MB,--guest-mb) \
 		$(call opt,GUESTS,--guests) $(call opt,PASSES,--passes) \
 		$(call opt,SEED,--seed) $(call opt,REPEAT,--repeat)

@@ -30,9 +30,13 @@ JOBS = {
     "none": {"promises": set(), "host_mb": 256, "guest_mb": 0, "usual": 5, "limit": 120},
 }
 # Options handed to init as mn.<key>=<value> when given.
-FORWARDED = ["guests", "passes", "percent", "vcpus", "mode", "churn", "corrupt", "trace",
+COUNTS = ["guests", "passes", "percent", "vcpus"]
+FORWARDED = COUNTS + ["mode", "churn", "corrupt", "trace",
              "probe", "write", "exec", "silence", "qemu_args", "guest_append",
              "guest_loglevel"]
+
+
+LRUS = {"mglru": "/sys/kernel/mm/lru_gen/enabled:y", "classic": "/sys/kernel/mm/lru_gen/enabled:n"}
 
 
 def pair(separator):
@@ -68,13 +72,17 @@ def parser():
     p.add_argument("--swap-mb", type=positive, default=1024)
     p.add_argument("--expect-swap", choices=["yes", "no"],
                    help="default: yes when the job promises it and there is swap")
+    # The classic lists run out of memory on a loaded machine, mainline's as well:
+    # this host has no page cache, and reclaim waits for inactive pages.
+    p.add_argument("--lru", choices=sorted(LRUS), default="mglru", help="default mglru")
     p.add_argument("--seed", type=positive, default=1)
     p.add_argument("--limit", type=positive, help="seconds until the run has failed")
     p.add_argument("--repeat", type=positive, default=1, help="runs, each with the next seed")
     p.add_argument("--file", type=pair(":"), action="append", default=[],
                    metavar="HERE:THERE", help="one more file in the machine")
     for name in FORWARDED:
-        p.add_argument("--" + name.replace("_", "-"), help=f"mn.{name} of the job")
+        p.add_argument("--" + name.replace("_", "-"), help=f"mn.{name} of the job",
+                       type=positive if name in COUNTS else str)
     return p
 
 
@@ -91,6 +99,8 @@ def parse(argv):
         args.promises.discard("swap")
     if args.expect_swap == "yes":
         args.promises.add("swap")
+    if args.swap != "none":
+        args.write = ",".join(filter(None, [LRUS[args.lru], args.write]))
     args.usual = job["usual"]
     return args
 

@@ -291,7 +291,8 @@ class Tree:
         series = self.repo.series()
         lost = self.repo.unlisted(series)
         if lost:
-            raise Error('in no series file: ' + ' '.join(lost))
+            raise Error('in no series file: ' + ' '.join(lost)
+                        + ' (name each below one patch in series/, or remove it)')
         self.check_base()
         if not self.exists():
             self.create(series)
