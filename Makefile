@@ -29,7 +29,7 @@ opt	= $(if $($(1)),$(2) $($(1)))
 run	= $(py) $(bed)/machine/run.py --kernel $(BUILD)/kernel
 
 .DEFAULT_GOAL := help
-.PHONY: help arch deps base tree refresh check-refresh series kernel run small \
+.PHONY: help arch deps base mainline tree refresh check-refresh series kernel run small \
 	check debug-kernel run-debug \
 	check-debug lint clean
 
@@ -48,6 +48,9 @@ base: deps ## Fetch Linux 7.3.4, verify it, remove mainline's MMU notifiers
 
 tree: base ## Write build/tree: a git work tree, one commit a patch
 	@$(py) $(bed)/tree/tree.py tree --build $(BUILD)
+
+mainline: deps ## Write build/mainline: Linux 7.3.4 as it is, to compare with
+	@$(py) $(bed)/base/base.py mainline --build $(BUILD)
 
 refresh: ## Write the state of build/tree back to the repository
 	@$(py) $(bed)/tree/tree.py refresh --build $(BUILD)

@@ -4,11 +4,13 @@
     base.py fetch       the kernel's archive, verified, to build/download
     base.py base        fetch, and the git repository build/base: a commit of
                         Linux (tag base), one of the removal (tag removed)
+    base.py mainline    base, and the work tree build/mainline of its tag base
     base.py manifest    print the manifest's sha256 of build/base's tag base
 
 Downloads and unpacks happen beside their place and are renamed when verified.
 """
 import argparse
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -269,11 +271,25 @@ class Base:
             f.write(stamp)
         print(f'{self.top}: Linux {self.v["version"]}, notifiers removed')
 
+    def mainline(self):
+        """A work tree of the first commit: the peer that we are measured against."""
+        self.make()
+        where = os.path.join(self.build, 'mainline')
+        with contextlib.suppress(Error):
+            if os.path.isdir(where) and not self.git('status', '--porcelain', where=where) \
+                    and self.git('rev-parse', 'HEAD', where=where) == self.tag('base'):
+                print(f'{where}: up to date')
+                return
+        shutil.rmtree(where, ignore_errors=True)
+        self.git('worktree', 'prune')
+        self.git('worktree', 'add', '-q', '--detach', where, 'base')
+        print(f'{where}: Linux {self.v["version"]}, as it is')
+
 
 def main():
     root = os.path.dirname(os.path.dirname(HERE))
     ap = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
-    ap.add_argument('command', choices=['fetch', 'base', 'manifest'])
+    ap.add_argument('command', choices=['fetch', 'base', 'mainline', 'manifest'])
     ap.add_argument('--build', default=os.environ.get('BUILD'),
                     help='default: $BUILD, or build at the repository root')
     arg = ap.parse_args()
@@ -287,6 +303,8 @@ def main():
             print(base.fetch())
         elif arg.command == 'base':
             base.make()
+        elif arg.command == 'mainline':
+            base.mainline()
         else:
             base.git('checkout', '-q', 'base')
             try:
