@@ -31,14 +31,12 @@ MUTES = {"cow": "__mmu_notifier_invalidate_page",
          "mremap": "__mmu_notifier_range_start"}
 
 # Kinds of guest memory: more options, and what must not be 0 at the end. THP is
-# off by default on a small host, and a host whose every page is a huge one runs
-# out of memory, on mainline too: MADV_PAGEOUT reclaims them instead.
+# off by default on a host this small.
 THP = "/sys/kernel/mm/transparent_hugepage/enabled:madvise"
 GUESTS = {"anon": ([], ["kvm.mmu_notifier_page"]),
-          "thp": (["--write", THP, "--host-mb", "640", "--guest-mb", "128", "--churn", "pageout"],
+          "thp": (["--write", THP, "--host-mb", "192", "--guest-mb", "224"],
                   ["vmstat.thp_fault_alloc", "kvm.mmu_notifier_range"]),
           "shmem": ([], ["kvm.mmu_notifier_page"])}
-
 
 
 class Steps:

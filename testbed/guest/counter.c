@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "counter.h"
 #include "file.h"
@@ -16,6 +17,7 @@ static const char *const vmstat_names[] = {
 };
 
 static struct counters vmstat_before;
+static struct { long long elapsed_ns, idle_ns; } time_before;
 
 static struct counter *lookup(struct counters *set, const char *name)
 {
@@ -135,4 +137,37 @@ void vmstat_report(void)
 	for (int i = 0; i < now.count; i++)
 		now.entry[i].value -= counter_get(&vmstat_before, now.entry[i].name);
 	counter_report(&now, "vmstat");
+}
+
+static long long elapsed_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ll + now.tv_nsec;
+}
+
+/* The second figure of /proc/uptime, in hundredths of a second: all CPUs. */
+static long long idle_ns(void)
+{
+	char text[64];
+	double idle;
+
+	if (file_read("/proc/uptime", text, sizeof(text)) <= 0 ||
+	    sscanf(text, "%*f %lf", &idle) != 1)
+		fail("/proc/uptime cannot be read");
+	return idle * 1e9;
+}
+
+void time_begin(void)
+{
+	time_before.elapsed_ns = elapsed_ns();
+	time_before.idle_ns = idle_ns();
+}
+
+/* With QEMU's -icount shift=0 a nanosecond is one instruction. */
+void time_report(void)
+{
+	report_number("time", "elapsed_ns", elapsed_ns() - time_before.elapsed_ns);
+	report_number("time", "idle_ns", idle_ns() - time_before.idle_ns);
 }

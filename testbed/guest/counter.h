@@ -20,5 +20,8 @@ void counter_report(const struct counters *set, const char *prefix);
 void kvm_counters(struct counters *set, int pid);
 void vmstat_begin(void);
 void vmstat_report(void);
+/* Time of the job, and how much of it the CPUs were idle. */
+void time_begin(void);
+void time_report(void);
 
 #endif

@@ -101,8 +101,10 @@ int main(void)
 	trace_events(param("trace", ""));
 	trace_functions(param("probe", ""));
 	vmstat_begin();
+	time_begin();
 	report("progress", "job %s starts", param("job", "none"));
 	job_run(param("job", "none"));
+	time_report();
 	vmstat_report();
 	trace_report();
 	pass();

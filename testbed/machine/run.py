@@ -66,6 +66,8 @@ def parser():
     # kernel has taken out of its text already: "Oops: int3", on mainline too.
     p.add_argument("--accel", default="tcg,thread=single",
                    help="QEMU -accel (default tcg,thread=single)")
+    p.add_argument("--icount", action="store_true",
+                   help="one CPU whose nanoseconds are its instructions")
     p.add_argument("--qemu-arg", action="append", default=[], help="one more word for QEMU")
     p.add_argument("--kernel-arg", action="append", default=[], help="one more kernel parameter")
     p.add_argument("--swap", choices=["zram", "disk", "none"], default="zram")
@@ -93,7 +95,9 @@ def parse(argv):
         if getattr(args, name) is None:
             setattr(args, name, job[name])
     if args.cpus is None:
-        args.cpus = job.get("cpus", 2)
+        args.cpus = 1 if args.icount else job.get("cpus", 2)
+    if args.icount:
+        args.qemu_arg += ["-icount", "shift=0,sleep=off"]
     args.promises = set(job["promises"])
     if args.expect_swap == "no" or args.swap == "none":
         args.promises.discard("swap")
