@@ -76,7 +76,7 @@ EXPORT_SYMBOL_GPL(__mmu_notifier_invalidate_range_start_map);
  */
 struct mmu_notifier_subscriptions {
 	struct hlist_head list;
-	spinlock_t lock;
+	spinlock_t lock;	/* of list, stamp and users */
 	unsigned long stamp;
 	struct mm_struct *mm;
 	struct work_struct put_work;
@@ -487,10 +487,10 @@ static void mn_drain_mapping(struct address_space *mapping)
  */
 static void mn_drain(struct mm_struct *mm)
 {
+	VMA_ITERATOR(vmi, mm, 0);
 	struct address_space *mapping, *last_mapping = NULL;
 	struct anon_vma *root, *last_root = NULL;
 	struct vm_area_struct *vma;
-	VMA_ITERATOR(vmi, mm, 0);
 
 	mmap_assert_write_locked(mm);
 
