@@ -168,7 +168,8 @@ static void migrate_exclusive_test(struct kunit *test)
 }
 
 /* Exchanges the entry at @addr, which maps the same page before and after. */
-static pte_t swap_entry(struct kunit *test, unsigned long addr, pte_t new)
+static pte_t exchange_entry(struct kunit *test, unsigned long addr,
+			    pte_t new)
 {
 	pmd_t *pmd = mm_find_pmd(current->mm, addr);
 	struct vm_area_struct *vma = mnk_vma(test, addr);
@@ -194,7 +195,7 @@ static void mkclean_exclusive_test(struct kunit *test)
 	struct file *file = mnk_file(test, LEN);
 	struct folio *folio;
 	struct mnk_pair *p;
-	pte_t old;
+	pte_t old, new;
 
 	if (!IS_ENABLED(CONFIG_DEVICE_PRIVATE))
 		kunit_skip(test, "no device-exclusive entries");
@@ -202,11 +203,11 @@ static void mkclean_exclusive_test(struct kunit *test)
 	p = mnk_watch_pair(test, mnk_map(test, file, LEN, MAP_SHARED), PAGE_SIZE);
 	mnk_write(test, p->addr);
 	folio = mnk_lock_folio(test, p->addr);
-	old = swap_entry(test, p->addr, swp_entry_to_pte(
-			 make_device_exclusive_entry(folio_pfn(folio))));
+	new = swp_entry_to_pte(make_device_exclusive_entry(folio_pfn(folio)));
+	old = exchange_entry(test, p->addr, new);
 	/* For the CPU it is clean already. */
 	KUNIT_EXPECT_EQ(test, 0, folio_mkclean(folio));
-	swap_entry(test, p->addr, old);
+	exchange_entry(test, p->addr, old);
 	mnk_unlock_folio(folio);
 	mnk_pair_expect_page(test, p, p->addr, 1, MMU_NOTIFY_PROTECTION_PAGE);
 }
