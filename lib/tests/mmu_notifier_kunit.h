@@ -225,4 +225,27 @@ struct mnk_view *mnk_view(struct mnk_sub *sub);
 void mnk_expect_locked(struct kunit *test, struct mnk_sub *sub,
 		       enum mnk_kind kind, bool locked);
 
+/**
+ * struct mnk_pair - two subscribers, one of each kind
+ * @addr: where both look
+ * @end: first address behind what the test is about
+ * @page: takes single pages
+ * @range: takes ranges only
+ */
+struct mnk_pair {
+	unsigned long addr, end;
+	struct mnk_sub *page, *range;
+};
+
+struct mnk_pair *mnk_watch_pair(struct kunit *test, unsigned long addr,
+				unsigned long len);
+void mnk_pair_reset(struct mnk_pair *pair);
+void mnk_pair_expect_silence(struct kunit *test, struct mnk_pair *pair);
+void mnk_pair_expect_range(struct kunit *test, struct mnk_pair *pair,
+			   unsigned long start, unsigned long end,
+			   enum mmu_notifier_event event);
+void mnk_pair_expect_page(struct kunit *test, struct mnk_pair *pair,
+			  unsigned long addr, unsigned long nr_pages,
+			  enum mmu_notifier_event event);
+
 #endif /* _MMU_NOTIFIER_KUNIT_H */

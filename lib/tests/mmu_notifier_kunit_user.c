@@ -184,3 +184,65 @@ struct mnk_view *mnk_view(struct mnk_sub *sub)
 {
 	return sub->data;
 }
+
+/* Pairs. */
+
+struct mnk_pair *mnk_watch_pair(struct kunit *test, unsigned long addr,
+				unsigned long len)
+{
+	struct mnk_pair *pair = kunit_kzalloc(test, sizeof(*pair), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, pair);
+	pair->addr = addr;
+	pair->end = addr + len;
+	pair->page = mnk_watch(test, addr, &mnk_page_ops);
+	pair->range = mnk_watch(test, addr, &mnk_range_ops);
+	return pair;
+}
+
+/* Forget what was recorded. */
+void mnk_pair_reset(struct mnk_pair *pair)
+{
+	pair->page->nr = 0;
+	pair->range->nr = 0;
+}
+
+void mnk_pair_expect_silence(struct kunit *test, struct mnk_pair *pair)
+{
+	mnk_expect_silence(test, pair->page);
+	mnk_expect_silence(test, pair->range);
+}
+
+/* One section, with no lock of the page table held. */
+static void expect_section(struct kunit *test, struct mnk_sub *sub,
+			   unsigned long start, unsigned long end,
+			   enum mmu_notifier_event event)
+{
+	MNK_EXPECT(test, sub, CALL_START(start, end, event),
+		   CALL_END(start, end, event));
+	mnk_expect_locked(test, sub, MNK_START, false);
+	mnk_expect_locked(test, sub, MNK_END, false);
+}
+
+/* One range for everybody. */
+void mnk_pair_expect_range(struct kunit *test, struct mnk_pair *pair,
+			   unsigned long start, unsigned long end,
+			   enum mmu_notifier_event event)
+{
+	expect_section(test, pair->page, start, end, event);
+	expect_section(test, pair->range, start, end, event);
+}
+
+/*
+ * One page call, under the page table lock, for those who take them, and none
+ * of the sections; a section around it, outside of the lock, for the others.
+ */
+void mnk_pair_expect_page(struct kunit *test, struct mnk_pair *pair,
+			  unsigned long addr, unsigned long nr_pages,
+			  enum mmu_notifier_event event)
+{
+	MNK_EXPECT(test, pair->page, CALL_PAGE(addr, nr_pages, event));
+	mnk_expect_locked(test, pair->page, MNK_PAGE, true);
+	expect_section(test, pair->range, addr, addr + nr_pages * PAGE_SIZE,
+		       event);
+}

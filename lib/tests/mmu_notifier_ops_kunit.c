@@ -18,81 +18,43 @@
 #define NR_PAGES	4
 #define LEN		(NR_PAGES * PAGE_SIZE)
 
-/* Two subscribers, one of each kind, that look at one address. */
-struct ops {
-	unsigned long addr, end;
-	struct mnk_sub *page, *range;
-};
-
-static struct ops *ops_watch(struct kunit *test, unsigned long addr)
-{
-	struct ops *o = kunit_kzalloc(test, sizeof(*o), GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, o);
-	o->addr = addr;
-	o->end = addr + LEN;
-	o->page = mnk_watch(test, addr, &mnk_page_ops);
-	o->range = mnk_watch(test, addr, &mnk_range_ops);
-	return o;
-}
-
 /* Anonymous memory with every page there. */
-static struct ops *ops_anon(struct kunit *test)
+static struct mnk_pair *ops_anon(struct kunit *test)
 {
 	unsigned long addr = mnk_map_anon(test, LEN);
 	int i;
 
 	for (i = 0; i < NR_PAGES; i++)
 		mnk_write(test, addr + i * PAGE_SIZE);
-	return ops_watch(test, addr);
+	return mnk_watch_pair(test, addr, LEN);
 }
 
-static struct ops *ops_file(struct kunit *test, struct file *file,
-			    unsigned long flags)
+static struct mnk_pair *ops_file(struct kunit *test, struct file *file,
+				 unsigned long flags)
 {
-	return ops_watch(test, mnk_map(test, file, LEN, flags));
-}
-
-static void expect_silence(struct kunit *test, struct ops *o)
-{
-	mnk_expect_silence(test, o->page);
-	mnk_expect_silence(test, o->range);
+	return mnk_watch_pair(test, mnk_map(test, file, LEN, flags), LEN);
 }
 
 /* One range for everybody; the entry is there at the start. */
-static void expect_range(struct kunit *test, struct ops *o, unsigned long start,
-			 unsigned long end, enum mmu_notifier_event event)
+static void expect_range(struct kunit *test, struct mnk_pair *o,
+			 unsigned long start, unsigned long end,
+			 enum mmu_notifier_event event)
 {
-	MNK_EXPECT(test, o->page, CALL_START(start, end, event),
-		   CALL_END(start, end, event));
-	MNK_EXPECT(test, o->range, CALL_START(start, end, event),
-		   CALL_END(start, end, event));
+	mnk_pair_expect_range(test, o, start, end, event);
 	KUNIT_EXPECT_NE(test, mnk_view(o->page)->entry[MNK_START], MNK_ABSENT);
 	KUNIT_EXPECT_NE(test, mnk_view(o->range)->entry[MNK_START], MNK_ABSENT);
-	mnk_expect_locked(test, o->range, MNK_START, false);
-	mnk_expect_locked(test, o->range, MNK_END, false);
 }
 
-/*
- * One page call, under the page table lock, for those who take them, and none
- * of the sections; a section around it, outside of the lock, for the others.
- */
-static void expect_page(struct kunit *test, struct ops *o, unsigned long addr,
-			enum mmu_notifier_event event)
+/* One page; the entry is there at the start. */
+static void expect_page(struct kunit *test, struct mnk_pair *o,
+			unsigned long addr, enum mmu_notifier_event event)
 {
-	unsigned long end = addr + PAGE_SIZE;
-
-	MNK_EXPECT(test, o->page, CALL_PAGE(addr, 1, event));
-	mnk_expect_locked(test, o->page, MNK_PAGE, true);
-	MNK_EXPECT(test, o->range, CALL_START(addr, end, event),
-		   CALL_END(addr, end, event));
+	mnk_pair_expect_page(test, o, addr, 1, event);
 	KUNIT_EXPECT_NE(test, mnk_view(o->range)->entry[MNK_START], MNK_ABSENT);
-	mnk_expect_locked(test, o->range, MNK_START, false);
-	mnk_expect_locked(test, o->range, MNK_END, false);
 }
 
 /* ... and the entry is gone when the page call comes. */
-static void expect_page_cleared(struct kunit *test, struct ops *o,
+static void expect_page_cleared(struct kunit *test, struct mnk_pair *o,
 				unsigned long addr)
 {
 	expect_page(test, o, addr, MMU_NOTIFY_CLEAR);
@@ -102,17 +64,17 @@ static void expect_page_cleared(struct kunit *test, struct ops *o,
 /* Filling holes, and getting rights that the VMA grants, tells nobody. */
 static void fault_test(struct kunit *test)
 {
-	struct ops *o = ops_watch(test, mnk_map_anon(test, LEN));
+	struct mnk_pair *o = mnk_watch_pair(test, mnk_map_anon(test, LEN), LEN);
 
 	mnk_read(test, o->addr);
 	mnk_write(test, o->addr + PAGE_SIZE);
 	mnk_write(test, o->addr + PAGE_SIZE);
-	expect_silence(test, o);
+	mnk_pair_expect_silence(test, o);
 }
 
 static void munmap_test(struct kunit *test)
 {
-	struct ops *o = ops_anon(test);
+	struct mnk_pair *o = ops_anon(test);
 
 	KUNIT_EXPECT_EQ(test, 0, vm_munmap(o->addr, LEN));
 	expect_range(test, o, o->addr, o->end, MMU_NOTIFY_UNMAP);
@@ -123,7 +85,7 @@ static void munmap_test(struct kunit *test)
 /* Only what is unmapped is named. */
 static void munmap_part_test(struct kunit *test)
 {
-	struct ops *o = ops_anon(test);
+	struct mnk_pair *o = ops_anon(test);
 
 	KUNIT_EXPECT_EQ(test, 0, vm_munmap(o->addr, PAGE_SIZE));
 	expect_range(test, o, o->addr, o->addr + PAGE_SIZE, MMU_NOTIFY_UNMAP);
@@ -131,7 +93,7 @@ static void munmap_part_test(struct kunit *test)
 
 static void dontneed_test(struct kunit *test)
 {
-	struct ops *o = ops_anon(test);
+	struct mnk_pair *o = ops_anon(test);
 
 	KUNIT_EXPECT_EQ(test, 0, do_madvise(current->mm, o->addr, LEN,
 					    MADV_DONTNEED));
@@ -143,7 +105,7 @@ static void dontneed_test(struct kunit *test)
 static void truncate_test(struct kunit *test)
 {
 	struct file *file = mnk_file(test, LEN);
-	struct ops *o = ops_file(test, file, MAP_SHARED);
+	struct mnk_pair *o = ops_file(test, file, MAP_SHARED);
 
 	mnk_write(test, o->addr);
 	unmap_mapping_range(file->f_mapping, 0, 0, 1);
@@ -177,7 +139,7 @@ static int set_rights(struct mm_struct *mm, unsigned long addr,
 
 static void mprotect_test(struct kunit *test)
 {
-	struct ops *o = ops_anon(test);
+	struct mnk_pair *o = ops_anon(test);
 
 	KUNIT_ASSERT_EQ(test, 0, set_rights(current->mm, o->addr, o->end, false));
 	expect_range(test, o, o->addr, o->end, MMU_NOTIFY_PROTECTION_VMA);
@@ -188,20 +150,20 @@ static void mprotect_test(struct kunit *test)
 /* Where nothing is mapped no right changes. */
 static void mprotect_empty_test(struct kunit *test)
 {
-	struct ops *o = ops_watch(test, mnk_map_anon(test, LEN));
+	struct mnk_pair *o = mnk_watch_pair(test, mnk_map_anon(test, LEN), LEN);
 
 	KUNIT_ASSERT_EQ(test, 0, set_rights(current->mm, o->addr, o->end, false));
-	expect_silence(test, o);
+	mnk_pair_expect_silence(test, o);
 }
 
 /* Copy on write: of the zero page, of the page cache, of a page shared by fork. */
 
 static void cow_zero_page_test(struct kunit *test)
 {
-	struct ops *o = ops_watch(test, mnk_map_anon(test, LEN));
+	struct mnk_pair *o = mnk_watch_pair(test, mnk_map_anon(test, LEN), LEN);
 
 	mnk_read(test, o->addr);
-	expect_silence(test, o);
+	mnk_pair_expect_silence(test, o);
 	mnk_write(test, o->addr);
 	expect_page_cleared(test, o, o->addr);
 	KUNIT_EXPECT_EQ(test, mnk_view(o->range)->entry[MNK_END], MNK_WRITABLE);
@@ -209,17 +171,17 @@ static void cow_zero_page_test(struct kunit *test)
 
 static void cow_page_cache_test(struct kunit *test)
 {
-	struct ops *o = ops_file(test, mnk_file(test, LEN), MAP_PRIVATE);
+	struct mnk_pair *o = ops_file(test, mnk_file(test, LEN), MAP_PRIVATE);
 
 	mnk_read(test, o->addr);
-	expect_silence(test, o);
+	mnk_pair_expect_silence(test, o);
 	mnk_write(test, o->addr);
 	expect_page_cleared(test, o, o->addr);
 }
 
 static void fork_test(struct kunit *test)
 {
-	struct ops *o = ops_anon(test);
+	struct mnk_pair *o = ops_anon(test);
 	struct mm_struct *child = mnk_mm(test);
 
 	KUNIT_ASSERT_EQ(test, 0, dup_mmap(child, current->mm));
@@ -235,23 +197,22 @@ static void fork_test(struct kunit *test)
 /* A page that has become ours alone gets its right back without a copy. */
 static void reuse_test(struct kunit *test)
 {
-	struct ops *o = ops_anon(test);
+	struct mnk_pair *o = ops_anon(test);
 	struct mm_struct *child = mnk_mm(test);
 
 	KUNIT_ASSERT_EQ(test, 0, dup_mmap(child, current->mm));
 	mnk_mm_exit(test, child);
-	o->page->nr = 0;
-	o->range->nr = 0;
+	mnk_pair_reset(o);
 	lru_add_drain_all();
 	mnk_write(test, o->addr);
-	expect_silence(test, o);
+	mnk_pair_expect_silence(test, o);
 }
 
 /* Reclaim, migration, cleaning: what happens to one folio. */
 
 static void reclaim_test(struct kunit *test)
 {
-	struct ops *o = ops_anon(test);
+	struct mnk_pair *o = ops_anon(test);
 	struct mm_struct *mm = current->mm;
 	bool locked;
 
@@ -271,7 +232,7 @@ static void reclaim_test(struct kunit *test)
 static void unmap_folio_test(struct kunit *test)
 {
 	struct file *file = mnk_file(test, LEN);
-	struct ops *o = ops_file(test, file, MAP_SHARED);
+	struct mnk_pair *o = ops_file(test, file, MAP_SHARED);
 	unsigned long other = mnk_map(test, file, LEN, MAP_SHARED);
 	unsigned long lo = min(o->addr, other), hi = max(o->addr, other);
 	struct folio *folio;
@@ -297,7 +258,7 @@ static void unmap_folio_test(struct kunit *test)
 
 static void migrate_test(struct kunit *test)
 {
-	struct ops *o = ops_anon(test);
+	struct mnk_pair *o = ops_anon(test);
 	struct folio *folio = mnk_lock_folio(test, o->addr);
 
 	try_to_migrate(folio, 0);
@@ -308,12 +269,12 @@ static void migrate_test(struct kunit *test)
 	remove_migration_ptes(folio, folio, 0);
 	KUNIT_EXPECT_TRUE(test, folio_mapped(folio));
 	mnk_unlock_folio(folio);
-	expect_silence(test, o);
+	mnk_pair_expect_silence(test, o);
 }
 
 static void mkclean_test(struct kunit *test)
 {
-	struct ops *o = ops_file(test, mnk_file(test, LEN), MAP_SHARED);
+	struct mnk_pair *o = ops_file(test, mnk_file(test, LEN), MAP_SHARED);
 	struct folio *folio;
 	int cleaned;
 
@@ -332,7 +293,7 @@ static void mkclean_test(struct kunit *test)
 /* What is clean already costs a page subscriber nothing. */
 static void mkclean_clean_test(struct kunit *test)
 {
-	struct ops *o = ops_file(test, mnk_file(test, LEN), MAP_SHARED);
+	struct mnk_pair *o = ops_file(test, mnk_file(test, LEN), MAP_SHARED);
 	struct folio *folio;
 
 	mnk_write(test, o->addr);
@@ -347,7 +308,7 @@ static void mkclean_clean_test(struct kunit *test)
 /* Aging: the entry of the CPU is young, and still everybody is asked. */
 static void aging_test(struct kunit *test)
 {
-	struct ops *o = ops_anon(test);
+	struct mnk_pair *o = ops_anon(test);
 	struct folio *folio = mnk_lock_folio(test, o->addr);
 	struct mnk_call want = CALL_PLAIN(MNK_CLEAR_FLUSH_YOUNG, o->addr,
 					  o->addr + PAGE_SIZE);
@@ -369,7 +330,7 @@ static void aging_test(struct kunit *test)
 /* The OOM reaper must not sleep: who would have to, keeps the memory. */
 static void reap_test(struct kunit *test)
 {
-	struct ops *o = ops_anon(test);
+	struct mnk_pair *o = ops_anon(test);
 	struct vm_area_struct *vma = mnk_vma(test, o->addr);
 	bool locked;
 	int ret;
@@ -400,7 +361,7 @@ static void reap_test(struct kunit *test)
 /* Whoever walks the page tables of the CPU hears of its flushes. */
 static void arch_flush_test(struct kunit *test)
 {
-	struct ops *o = ops_anon(test);
+	struct mnk_pair *o = ops_anon(test);
 	struct mnk_sub *arch;
 
 	if (!IS_ENABLED(CONFIG_X86))

@@ -17,29 +17,11 @@
 #define LARGE_ORDER	ilog2(LARGE_PAGES)
 #define LARGE_SIZE	(LARGE_PAGES * PAGE_SIZE)
 
-struct thp {
-	unsigned long addr, end;
-	struct mnk_sub *page, *range;
-};
-
 static int thp_init(struct kunit *test)
 {
 	if (!has_transparent_hugepage())
 		kunit_skip(test, "no transparent huge pages");
 	return 0;
-}
-
-static struct thp *thp_watch(struct kunit *test, unsigned long addr,
-			     unsigned long size)
-{
-	struct thp *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, t);
-	t->addr = addr;
-	t->end = addr + size;
-	t->page = mnk_watch(test, addr, &mnk_page_ops);
-	t->range = mnk_watch(test, addr, &mnk_range_ops);
-	return t;
 }
 
 /* Room for one huge page, aligned, with @advice on it. */
@@ -67,13 +49,13 @@ static bool is_huge(unsigned long addr)
 }
 
 /* One anonymous huge page, mapped by a PMD. */
-static struct thp *thp_anon(struct kunit *test)
+static struct mnk_pair *thp_anon(struct kunit *test)
 {
 	unsigned long addr = map_huge_anon(test, MADV_HUGEPAGE);
 
 	mnk_write(test, addr);
 	KUNIT_ASSERT_TRUE(test, is_huge(addr));
-	return thp_watch(test, addr, HPAGE_PMD_SIZE);
+	return mnk_watch_pair(test, addr, HPAGE_PMD_SIZE);
 }
 
 /* The switch for sizes between a page and a PMD, as sysfs would set it. */
@@ -92,7 +74,7 @@ static void allow_large(struct kunit *test)
 }
 
 /* One anonymous folio of LARGE_PAGES, mapped by as many PTEs. */
-static struct thp *large_anon(struct kunit *test)
+static struct mnk_pair *large_anon(struct kunit *test)
 {
 	unsigned long addr = mnk_map_anon(test, 2 * LARGE_SIZE);
 	struct folio *folio;
@@ -103,50 +85,34 @@ static struct thp *large_anon(struct kunit *test)
 	folio = mnk_lock_folio(test, addr);
 	KUNIT_ASSERT_EQ(test, LARGE_PAGES, folio_nr_pages(folio));
 	mnk_unlock_folio(folio);
-	return thp_watch(test, addr, LARGE_SIZE);
+	return mnk_watch_pair(test, addr, LARGE_SIZE);
 }
 
 /* As for a base page, with the number of pages. */
-static void expect_page(struct kunit *test, struct thp *t,
+static void expect_page(struct kunit *test, struct mnk_pair *t,
 			enum mmu_notifier_event event)
 {
-	unsigned long nr_pages = (t->end - t->addr) / PAGE_SIZE;
-
-	MNK_EXPECT(test, t->page, CALL_PAGE(t->addr, nr_pages, event));
-	mnk_expect_locked(test, t->page, MNK_PAGE, true);
-	MNK_EXPECT(test, t->range, CALL_START(t->addr, t->end, event),
-		   CALL_END(t->addr, t->end, event));
+	mnk_pair_expect_page(test, t, t->addr, (t->end - t->addr) / PAGE_SIZE,
+			     event);
 	KUNIT_EXPECT_NE(test, mnk_view(t->range)->entry[MNK_START], MNK_ABSENT);
-	mnk_expect_locked(test, t->range, MNK_START, false);
 }
 
-static void expect_page_cleared(struct kunit *test, struct thp *t)
+static void expect_page_cleared(struct kunit *test, struct mnk_pair *t)
 {
 	expect_page(test, t, MMU_NOTIFY_CLEAR);
 	KUNIT_EXPECT_EQ(test, mnk_view(t->page)->entry[MNK_PAGE], MNK_ABSENT);
 }
 
-static void expect_range(struct kunit *test, struct mnk_sub *sub,
-			 unsigned long start, unsigned long end,
-			 enum mmu_notifier_event event)
+/* A range for both kinds: the entry is there at the start. */
+static void expect_ranges(struct kunit *test, struct mnk_pair *t)
 {
-	MNK_EXPECT(test, sub, CALL_START(start, end, event),
-		   CALL_END(start, end, event));
-}
-
-/* A range for both kinds: the entry is there at the start and not locked. */
-static void expect_ranges(struct kunit *test, struct thp *t)
-{
-	expect_range(test, t->page, t->addr, t->end, MMU_NOTIFY_CLEAR);
-	expect_range(test, t->range, t->addr, t->end, MMU_NOTIFY_CLEAR);
+	mnk_pair_expect_range(test, t, t->addr, t->end, MMU_NOTIFY_CLEAR);
 	KUNIT_EXPECT_NE(test, mnk_view(t->page)->entry[MNK_START], MNK_ABSENT);
 	KUNIT_EXPECT_NE(test, mnk_view(t->range)->entry[MNK_START], MNK_ABSENT);
-	mnk_expect_locked(test, t->range, MNK_START, false);
-	mnk_expect_locked(test, t->range, MNK_END, false);
 }
 
 /* Either way is right, for the price of one. */
-static void expect_cleared_once(struct kunit *test, struct thp *t)
+static void expect_cleared_once(struct kunit *test, struct mnk_pair *t)
 {
 	if (mnk_count(t->page, MNK_PAGE))
 		expect_page_cleared(test, t);
@@ -158,7 +124,7 @@ static void expect_cleared_once(struct kunit *test, struct thp *t)
 
 static void split_pmd_test(struct kunit *test)
 {
-	struct thp *t = thp_anon(test);
+	struct mnk_pair *t = thp_anon(test);
 	struct vm_area_struct *vma = mnk_vma(test, t->addr);
 
 	mmap_read_lock(current->mm);
@@ -172,7 +138,7 @@ static void split_pmd_test(struct kunit *test)
 /* A hole in the middle: the range, and in it the split as a nested section. */
 static void zap_part_test(struct kunit *test)
 {
-	struct thp *t = thp_anon(test);
+	struct mnk_pair *t = thp_anon(test);
 	unsigned long hole = t->addr + PAGE_SIZE;
 
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, hole, PAGE_SIZE,
@@ -187,7 +153,7 @@ static void zap_part_test(struct kunit *test)
 
 static void zap_pmd_test(struct kunit *test)
 {
-	struct thp *t = thp_anon(test);
+	struct mnk_pair *t = thp_anon(test);
 
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, t->addr,
 					    HPAGE_PMD_SIZE, MADV_DONTNEED));
@@ -198,12 +164,12 @@ static void zap_pmd_test(struct kunit *test)
 static void cow_huge_zero_test(struct kunit *test)
 {
 	unsigned long addr = map_huge_anon(test, MADV_HUGEPAGE);
-	struct thp *t;
+	struct mnk_pair *t;
 
 	mnk_read(test, addr);
 	if (!is_huge(addr))
 		kunit_skip(test, "no huge zero page");
-	t = thp_watch(test, addr, HPAGE_PMD_SIZE);
+	t = mnk_watch_pair(test, addr, HPAGE_PMD_SIZE);
 	mnk_write(test, addr);
 	KUNIT_EXPECT_TRUE(test, is_huge(addr));
 	expect_page_cleared(test, t);
@@ -212,7 +178,7 @@ static void cow_huge_zero_test(struct kunit *test)
 
 static void migrate_pmd_test(struct kunit *test)
 {
-	struct thp *t = thp_anon(test);
+	struct mnk_pair *t = thp_anon(test);
 	struct folio *folio;
 
 	if (!thp_migration_supported())
@@ -224,13 +190,12 @@ static void migrate_pmd_test(struct kunit *test)
 	expect_cleared_once(test, t);
 	remove_migration_ptes(folio, folio, 0);
 	mnk_unlock_folio(folio);
-	mnk_expect_silence(test, t->page);
-	mnk_expect_silence(test, t->range);
+	mnk_pair_expect_silence(test, t);
 }
 
 static void age_pmd_test(struct kunit *test)
 {
-	struct thp *t = thp_anon(test);
+	struct mnk_pair *t = thp_anon(test);
 	struct folio *folio = mnk_lock_folio(test, t->addr);
 	struct mnk_call want = CALL_PLAIN(MNK_CLEAR_FLUSH_YOUNG, t->addr, t->end);
 	vma_flags_t flags;
@@ -245,13 +210,12 @@ static void age_pmd_test(struct kunit *test)
 
 static void reclaim_large_test(struct kunit *test)
 {
-	struct thp *t = large_anon(test);
+	struct mnk_pair *t = large_anon(test);
 	struct mm_struct *mm = current->mm;
 
 	lru_add_drain_all();
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(mm, t->addr, LARGE_SIZE, MADV_FREE));
-	t->page->nr = 0;
-	t->range->nr = 0;
+	mnk_pair_reset(t);
 	lru_add_drain_all();
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(mm, t->addr, LARGE_SIZE,
 					    MADV_PAGEOUT));
@@ -261,7 +225,7 @@ static void reclaim_large_test(struct kunit *test)
 /* Its entries are cleared one at a time. */
 static void migrate_large_test(struct kunit *test)
 {
-	struct thp *t = large_anon(test);
+	struct mnk_pair *t = large_anon(test);
 	struct folio *folio = mnk_lock_folio(test, t->addr);
 
 	try_to_migrate(folio, 0);
@@ -277,14 +241,14 @@ static void migrate_large_test(struct kunit *test)
 static void collapse_anon_test(struct kunit *test)
 {
 	unsigned long addr = map_huge_anon(test, MADV_NOHUGEPAGE);
-	struct thp *t;
+	struct mnk_pair *t;
 
 	mnk_write(test, addr);
 	mnk_write(test, addr + PAGE_SIZE);
 	KUNIT_ASSERT_FALSE(test, is_huge(addr));
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, HPAGE_PMD_SIZE,
 					    MADV_HUGEPAGE));
-	t = thp_watch(test, addr, HPAGE_PMD_SIZE);
+	t = mnk_watch_pair(test, addr, HPAGE_PMD_SIZE);
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, HPAGE_PMD_SIZE,
 					    MADV_COLLAPSE));
 	KUNIT_EXPECT_TRUE(test, is_huge(addr));
@@ -312,7 +276,7 @@ static void collapse_file_test(struct kunit *test)
 {
 	struct file *file = mnk_file(test, HPAGE_PMD_SIZE);
 	unsigned long addr = map_huge_anon(test, MADV_HUGEPAGE);
-	struct thp *t;
+	struct mnk_pair *t;
 	bool locked;
 	int i;
 
@@ -323,7 +287,7 @@ static void collapse_file_test(struct kunit *test)
 	for (i = 0; i < 4; i++)
 		mnk_write(test, addr + i * PAGE_SIZE);
 	KUNIT_ASSERT_FALSE(test, is_huge(addr));
-	t = thp_watch(test, addr, HPAGE_PMD_SIZE);
+	t = mnk_watch_pair(test, addr, HPAGE_PMD_SIZE);
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, HPAGE_PMD_SIZE,
 					    MADV_COLLAPSE));
 
