@@ -114,8 +114,11 @@ static bool mn_pin(struct mmu_notifier *sub)
  */
 static void mn_unpin(struct mmu_notifier *sub)
 {
-	if (refcount_dec_and_test(&sub->active))
+	if (refcount_dec_and_test(&sub->active)) {
+		/* Pairs with that of wait_var_event(), queue first, then look. */
+		smp_mb();
 		wake_up_var(&sub->active);
+	}
 }
 
 /* No new callback that may sleep from here on. */
