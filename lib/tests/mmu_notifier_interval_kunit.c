@@ -5,6 +5,7 @@
  */
 
 #include <linux/fs.h>
+#include <linux/mman.h>
 
 #include "mmu_notifier_kunit.h"
 
