@@ -20,7 +20,7 @@
  * (i_mmap_rwsem or anon_vma) of a VMA of the mm, from before its start until
  * after its end. Registration publishes the subscription first and then, with
  * mmap_lock held for writing, takes and drops each of the other locks, one at a
- * time: mn_drain().
+ * time: mmu_notifier_drain().
  *
  *  - A section that takes its lock after the drain dropped it sees the
  *    subscription: the publication happened before the unlock, the walk of the
@@ -50,6 +50,7 @@
 #include <linux/workqueue.h>
 
 #include "internal.h"
+#include "mmu_notifier_internal.h"
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/mmu_notifier.h>
@@ -63,24 +64,6 @@ struct lockdep_map __mmu_notifier_invalidate_range_start_map = {
 };
 EXPORT_SYMBOL_GPL(__mmu_notifier_invalidate_range_start_map);
 #endif
-
-/**
- * struct mmu_notifier_subscriptions - everybody who subscribed to one mm
- * @list: the subscriptions; changed under @lock, walked under RCU
- * @lock: protects changes of @list, @stamp, and mmu_notifier::users
- * @stamp: number of the youngest registration
- * @mm: the address space that points here
- * @put_work: frees what mmu_notifier_put() gave up; holds mm_count while queued
- *
- * Allocated by the first registration, freed with the mm_struct.
- */
-struct mmu_notifier_subscriptions {
-	struct hlist_head list;
-	spinlock_t lock;	/* of list, stamp and users */
-	unsigned long stamp;
-	struct mm_struct *mm;
-	struct work_struct put_work;
-};
 
 /* Bits of mmu_notifier::flags. */
 enum {
@@ -114,8 +97,11 @@ static bool mn_pin(struct mmu_notifier *sub)
  */
 static void mn_unpin(struct mmu_notifier *sub)
 {
-	if (refcount_dec_and_test(&sub->active))
+	if (refcount_dec_and_test(&sub->active)) {
+		/* Pairs with that of wait_var_event(), queue first, then look. */
+		smp_mb();
 		wake_up_var(&sub->active);
+	}
 }
 
 /* No new callback that may sleep from here on. */
@@ -247,9 +233,27 @@ static int mn_call_start(struct mmu_notifier *sub,
 	return blockable ? 0 : ret;
 }
 
+/* All of them agree, or nobody who did has the section open on return. */
+static int mn_range_start(struct mmu_notifier_subscriptions *subs,
+			  const struct mmu_notifier_range *range)
+{
+	struct mmu_notifier *sub;
+	int ret;
+
+	mn_for_each_pinned(sub, subs, range) {
+		ret = mn_call_start(sub, range);
+		if (unlikely(ret)) {
+			mn_range_end(subs, sub, range);
+			mn_unpin(sub);
+			return ret;
+		}
+	}
+	return 0;
+}
+
 /**
  * __mmu_notifier_range_start - call the subscribers that a new section concerns
- * @range: the section; the stamp is set here
+ * @range: the section; the stamp and the lane are set here
  *
  * Context: May sleep if @range is blockable.
  *
@@ -260,7 +264,7 @@ int __mmu_notifier_range_start(struct mmu_notifier_range *range)
 {
 	struct mmu_notifier_subscriptions *subs =
 		READ_ONCE(range->mm->notifier_subscriptions);
-	struct mmu_notifier *sub;
+	struct mmu_interval_subscriptions *itv = READ_ONCE(subs->intervals);
 	int ret = 0;
 
 	/*
@@ -270,13 +274,14 @@ int __mmu_notifier_range_start(struct mmu_notifier_range *range)
 	range->stamp = smp_load_acquire(&subs->stamp);
 
 	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
-	mn_for_each_pinned(sub, subs, range) {
-		ret = mn_call_start(sub, range);
-		if (unlikely(ret)) {
-			mn_range_end(subs, sub, range);
-			mn_unpin(sub);
-			break;
-		}
+	/* Stays NULL without intervals: then the end has nothing to leave. */
+	range->lane = NULL;
+	if (itv)
+		ret = mmu_interval_section_start(itv, range);
+	if (likely(!ret)) {
+		ret = mn_range_start(subs, range);
+		if (unlikely(ret) && range->lane)
+			mmu_interval_section_end(range);
 	}
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
 	return ret;
@@ -298,6 +303,8 @@ void __mmu_notifier_range_end(struct mmu_notifier_range *range)
 		might_sleep();
 
 	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
+	if (range->lane)
+		mmu_interval_section_end(range);
 	mn_range_end(subs, NULL, range);
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
 }
@@ -451,6 +458,8 @@ void __mmu_notifier_release(struct mm_struct *mm)
 		READ_ONCE(mm->notifier_subscriptions);
 	struct mmu_notifier *sub;
 
+	if (subs->intervals)
+		mmu_interval_release(subs->intervals, mm);
 	mn_for_each_pinned(sub, subs, NULL) {
 		mn_release(sub, mm);
 		mn_stop(sub);
@@ -463,6 +472,7 @@ void __mmu_notifier_subscriptions_destroy(struct mm_struct *mm)
 
 	/* Every subscription holds mm_count. */
 	WARN_ON_ONCE(!hlist_empty(&subs->list));
+	mmu_interval_destroy(subs->intervals);
 	mm->notifier_subscriptions = NULL;
 	kfree(subs);
 }
@@ -476,7 +486,7 @@ static void mn_drain_mapping(struct address_space *mapping)
 }
 
 /*
- * Wait for the sections that began before the subscription was published. Each
+ * Wait for the sections that began before what the caller has published. Each
  * lock is dropped before the next is taken, so none of them needs an order.
  * Neighbours often share a file or an anon_vma.
  *
@@ -485,7 +495,7 @@ static void mn_drain_mapping(struct address_space *mapping)
  * rmap. All anon_vmas on the chain of a VMA have one root, whose lock is the
  * lock of all of them.
  */
-static void mn_drain(struct mm_struct *mm)
+void mmu_notifier_drain(struct mm_struct *mm)
 {
 	VMA_ITERATOR(vmi, mm, 0);
 	struct address_space *mapping, *last_mapping = NULL;
@@ -537,8 +547,9 @@ static int mn_check(const struct mmu_notifier *sub, const struct mm_struct *mm)
 
 static void mn_put_work(struct work_struct *work);
 
-static struct mmu_notifier_subscriptions *
-mn_subscriptions(struct mm_struct *mm)
+/* The list of @mm, allocated if there is none. NULL: no memory. */
+struct mmu_notifier_subscriptions *
+mmu_notifier_subscriptions_get(struct mm_struct *mm)
 {
 	struct mmu_notifier_subscriptions *subs = mm->notifier_subscriptions;
 
@@ -589,7 +600,7 @@ static int mn_publish(struct mmu_notifier_subscriptions *subs,
  * Turns the hooks on. Takes the CPU hotplug lock and so is called before
  * mmap_lock is, wherever the interface leaves that to us.
  */
-static void mn_enable(void)
+void mmu_notifier_enable(void)
 {
 	if (!static_key_enabled(&mmu_notifier_used))
 		static_branch_enable(&mmu_notifier_used);
@@ -619,8 +630,8 @@ int __mmu_notifier_register(struct mmu_notifier *subscription,
 	if (ret)
 		return ret;
 
-	mn_enable();
-	subs = mn_subscriptions(mm);
+	mmu_notifier_enable();
+	subs = mmu_notifier_subscriptions_get(mm);
 	if (!subs)
 		return -ENOMEM;
 	ret = mn_publish(subs, subscription);
@@ -629,7 +640,7 @@ int __mmu_notifier_register(struct mmu_notifier *subscription,
 
 	/* Dropped when the subscription is off the list for good. */
 	mmgrab(mm);
-	mn_drain(mm);
+	mmu_notifier_drain(mm);
 	trace_mmu_notifier_register(subscription, mm);
 	return 0;
 }
@@ -663,7 +674,7 @@ int mmu_notifier_register(struct mmu_notifier *subscription,
 	if (ret)
 		return ret;
 
-	mn_enable();
+	mmu_notifier_enable();
 	mmap_write_lock(mm);
 	ret = __mmu_notifier_register(subscription, mm);
 	mmap_write_unlock(mm);
@@ -799,7 +810,7 @@ struct mmu_notifier *mmu_notifier_get(const struct mmu_notifier_ops *ops,
 {
 	struct mmu_notifier *sub;
 
-	mn_enable();
+	mmu_notifier_enable();
 	mmap_write_lock(mm);
 	sub = mmu_notifier_get_locked(ops, mm);
 	mmap_write_unlock(mm);

@@ -12,12 +12,15 @@
 #include <linux/interval_tree.h>
 #include <linux/jump_label.h>
 #include <linux/list.h>
+#include <linux/llist.h>
 #include <linux/mm_types.h>
 #include <linux/mmap_lock.h>
 #include <linux/refcount.h>
 #include <linux/spinlock.h>
 #include <linux/srcu.h>
 
+struct mmu_interval_lane;
+struct mmu_interval_notifier;
 struct mmu_notifier;
 struct mmu_notifier_range;
 struct mmu_notifier_subscriptions;
@@ -201,6 +204,10 @@ struct mmu_notifier {
  * @event: why the entries change
  * @owner: for %MMU_NOTIFY_MIGRATE and %MMU_NOTIFY_EXCLUSIVE, who asked for it
  * @stamp: youngest registration that heard the start; private to the core
+ * @lane: where the intervals of @mm keep the section while it is open; private
+ *	to the core, as is what follows. NULL if @mm had none at the start
+ * @lane_node: link in the open sections of @lane, under its lock
+ * @seq: number of the section, unique in @mm; set if there is a @lane
  */
 struct mmu_notifier_range {
 	struct mm_struct *mm;
@@ -210,6 +217,90 @@ struct mmu_notifier_range {
 	enum mmu_notifier_event event;
 	void *owner;
 	unsigned long stamp;
+	struct mmu_interval_lane *lane;
+	struct hlist_node lane_node;
+	unsigned long seq;
+};
+
+/**
+ * struct mmu_interval_notifier_finish - the second pass of an invalidation
+ * @link: list of the second passes of a section; the core's between the passes
+ * @notifier: the interval that invalidate_start was called for; set by the core
+ *
+ * Storage that invalidate_start provides for one call of invalidate_finish, most
+ * often embedded in what the two share. Sections run in parallel: each call
+ * needs one of its own.
+ */
+struct mmu_interval_notifier_finish {
+	struct llist_node link;
+	struct mmu_interval_notifier *notifier;
+};
+
+/**
+ * struct mmu_interval_notifier_ops - callbacks of an interval
+ *
+ * Either @invalidate, or the other two.
+ */
+struct mmu_interval_notifier_ops {
+	/**
+	 * @invalidate: Entries in @range, which overlaps the interval, are going
+	 * to change. Takes the driver's lock, passes @cur_seq to
+	 * mmu_interval_set_seq(), and drops the translations. None may be
+	 * established before mmu_interval_read_begin() has come and gone again.
+	 *
+	 * May sleep if mmu_notifier_range_blockable(). Otherwise it returns
+	 * false, having changed nothing, when it would have to; then nothing in
+	 * the range changes. true in all other cases.
+	 *
+	 * An mm that exits sends %MMU_NOTIFY_RELEASE for all addresses, before
+	 * the first page is freed.
+	 */
+	bool (*invalidate)(struct mmu_interval_notifier *interval_sub,
+			   const struct mmu_notifier_range *range,
+			   unsigned long cur_seq);
+
+	/**
+	 * @invalidate_start: The same in two passes: begin to drop the
+	 * translations, and leave the wait for the hardware to
+	 * @invalidate_finish, which comes after every interval of the range has
+	 * begun. Asks for it by pointing @finish, NULL so far, to storage; does
+	 * everything itself otherwise. Does not ask when it returns false.
+	 */
+	bool (*invalidate_start)(struct mmu_interval_notifier *interval_sub,
+				 const struct mmu_notifier_range *range,
+				 unsigned long cur_seq,
+				 struct mmu_interval_notifier_finish **finish);
+
+	/**
+	 * @invalidate_finish: Runs once for each invalidate_start that asked for
+	 * it, in the same order; also if another interval refused after that.
+	 * Translations must be gone on return. May free @finish. May sleep if
+	 * the start could.
+	 */
+	void (*invalidate_finish)(struct mmu_interval_notifier_finish *finish);
+};
+
+/**
+ * struct mmu_interval_notifier - a subscription to an interval of one mm
+ * @interval_tree: the interval, its last address included, and the link in the
+ *	tree of the mm
+ * @ops: the callbacks; constant while inserted
+ * @mm: the address space, its mm_count is held while inserted
+ * @invalidate_seq: number of the section that was reported last; written and
+ *	compared under the driver's lock
+ * @active: one for the insertion and one for each callback that runs now, until
+ *	the end of its second pass
+ * @dead: being removed, is not called any more
+ *
+ * mmu_interval_notifier_insert() sets everything.
+ */
+struct mmu_interval_notifier {
+	struct interval_tree_node interval_tree;
+	const struct mmu_interval_notifier_ops *ops;
+	struct mm_struct *mm;
+	unsigned long invalidate_seq;
+	refcount_t active;
+	bool dead;
 };
 
 #ifdef CONFIG_MMU_NOTIFIER
@@ -243,6 +334,75 @@ struct mmu_notifier *mmu_notifier_get_locked(const struct mmu_notifier_ops *ops,
 					     struct mm_struct *mm);
 void mmu_notifier_put(struct mmu_notifier *subscription);
 void mmu_notifier_synchronize(void);
+
+int mmu_interval_notifier_insert(struct mmu_interval_notifier *interval_sub,
+				 struct mm_struct *mm, unsigned long start,
+				 unsigned long length,
+				 const struct mmu_interval_notifier_ops *ops);
+int mmu_interval_notifier_insert_locked(struct mmu_interval_notifier *interval_sub,
+					struct mm_struct *mm,
+					unsigned long start,
+					unsigned long length,
+					const struct mmu_interval_notifier_ops *ops);
+void mmu_interval_notifier_remove(struct mmu_interval_notifier *interval_sub);
+unsigned long
+mmu_interval_read_begin(struct mmu_interval_notifier *interval_sub);
+
+/**
+ * mmu_interval_set_seq - note that an invalidation has reached the interval
+ * @interval_sub: the interval that is called
+ * @cur_seq: the number that the callback was given
+ *
+ * Each callback that does not refuse calls this before it drops translations,
+ * unless nobody reads the interval with mmu_interval_read_begin(), or the
+ * section is one of the driver's own that its readers need not notice.
+ *
+ * Context: The driver's lock is held, the one of mmu_interval_read_retry().
+ */
+static inline void
+mmu_interval_set_seq(struct mmu_interval_notifier *interval_sub,
+		     unsigned long cur_seq)
+{
+	/* Pairs with the acquire in mmu_interval_read_begin(). */
+	smp_store_release(&interval_sub->invalidate_seq, cur_seq);
+}
+
+/**
+ * mmu_interval_read_retry - may what was read be used?
+ * @interval_sub: the interval
+ * @seq: the count that mmu_interval_read_begin() returned
+ *
+ * Context: The driver's lock is held, the one of mmu_interval_set_seq(), and
+ * stays held until the translations are established.
+ *
+ * Return: true if an invalidation came in between: drop what was read, and
+ * begin again.
+ */
+static inline bool
+mmu_interval_read_retry(struct mmu_interval_notifier *interval_sub,
+			unsigned long seq)
+{
+	return READ_ONCE(interval_sub->invalidate_seq) != seq;
+}
+
+/**
+ * mmu_interval_check_retry - is it clear already that it may not?
+ * @interval_sub: the interval
+ * @seq: the count that mmu_interval_read_begin() returned
+ *
+ * To leave a long read early, as often as one likes.
+ *
+ * Context: Any; the driver's lock need not be held.
+ *
+ * Return: true if mmu_interval_read_retry() is going to be true; false says
+ * nothing.
+ */
+static inline bool
+mmu_interval_check_retry(struct mmu_interval_notifier *interval_sub,
+			 unsigned long seq)
+{
+	return READ_ONCE(interval_sub->invalidate_seq) != seq;
+}
 
 /*
  * What follows is called by mm/, fs/, kernel/ and arch/ only.
@@ -327,17 +487,17 @@ mmu_notifier_section_open(struct mmu_notifier_section *section,
 			  struct mm_struct *mm, unsigned long start,
 			  unsigned long end, void *owner)
 {
+	struct mmu_notifier_range *range = section->range;
 	int ret;
 
-	*section->range = (struct mmu_notifier_range) {
-		.mm = mm,
-		.start = start,
-		.end = end,
-		.flags = flags,
-		.event = event,
-		.owner = owner,
-	};
-	ret = __mmu_notifier_range_start(section->range);
+	/* The core sets the rest, as far as it is needed. */
+	range->mm = mm;
+	range->start = start;
+	range->end = end;
+	range->flags = flags;
+	range->event = event;
+	range->owner = owner;
+	ret = __mmu_notifier_range_start(range);
 	if (!ret)
 		section->state = state;
 	return ret;
@@ -710,6 +870,55 @@ static inline void mmu_notifier_subscriptions_destroy(struct mm_struct *mm)
 
 static inline void mmu_notifier_synchronize(void)
 {
+}
+
+static inline int
+mmu_interval_notifier_insert(struct mmu_interval_notifier *interval_sub,
+			     struct mm_struct *mm, unsigned long start,
+			     unsigned long length,
+			     const struct mmu_interval_notifier_ops *ops)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int
+mmu_interval_notifier_insert_locked(struct mmu_interval_notifier *interval_sub,
+				    struct mm_struct *mm, unsigned long start,
+				    unsigned long length,
+				    const struct mmu_interval_notifier_ops *ops)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void
+mmu_interval_notifier_remove(struct mmu_interval_notifier *interval_sub)
+{
+}
+
+static inline unsigned long
+mmu_interval_read_begin(struct mmu_interval_notifier *interval_sub)
+{
+	return 0;
+}
+
+static inline void
+mmu_interval_set_seq(struct mmu_interval_notifier *interval_sub,
+		     unsigned long cur_seq)
+{
+}
+
+static inline bool
+mmu_interval_read_retry(struct mmu_interval_notifier *interval_sub,
+			unsigned long seq)
+{
+	return false;
+}
+
+static inline bool
+mmu_interval_check_retry(struct mmu_interval_notifier *interval_sub,
+			 unsigned long seq)
+{
+	return false;
 }
 
 #endif /* CONFIG_MMU_NOTIFIER */

@@ -1,0 +1,711 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * MMU notifiers: interval subscriptions and their collision-retry count.
+ *
+ * Lanes
+ * -----
+ * An mm with intervals keeps its open sections on lanes. A section enters the
+ * lane of the CPU that it starts on, and leaves that lane at its end. Each lane
+ * has a lock for its list. The tree of intervals is read under the lock of any
+ * one lane and changed under the locks of all of them: sections on different
+ * CPUs share nothing unless they call the same interval, and a section that
+ * hits none takes a lock twice that hardly anybody else wants.
+ *
+ * Callbacks
+ * ---------
+ * Callbacks run without a lock and with the interval pinned
+ * (mmu_interval_notifier::active). A pinned interval stays in the tree, so the
+ * walk goes on from it however long its callback slept. Pins are taken under
+ * the lock of a lane. Removal sets @dead under the locks of all, after which the
+ * pins only become fewer, waits for the last, and takes the interval out of the
+ * tree. It waits for callbacks of that interval and for nothing else.
+ *
+ * Insertion takes effect at once. A section that looked the tree up before does
+ * not call the new interval, which has nothing to be told of yet; but the
+ * section is on its lane, where mmu_interval_read_begin() finds it.
+ *
+ * The collision-retry count
+ * -------------------------
+ *	reader					section S
+ *
+ *	1. seq = invalidate_seq			a. enter a lane, look up the tree
+ *	2. wait for sections on the lanes	b. callback, under the driver's
+ *	   that overlap the interval		   lock: invalidate_seq = number
+ *	3. read the page tables			   of S
+ *	4. under the driver's lock:		c. change the page tables
+ *	   if invalidate_seq == seq,		d. leave the lane
+ *	   establish what 3 found
+ *
+ * Say that 3 did not see the change c. Then S had not left its lane when 2
+ * looked there, and was not on it either: 2 would have waited for d, and seen
+ * all that came before. So S entered behind the look, b comes behind 1, and seq
+ * is not the number of S, which no other section has. If b gets the driver's
+ * lock before 4 does, 4 sees another number and retries; if b gets it later, it
+ * finds what 4 has established and drops it.
+ *
+ * S calls the interval in b because the insertion was over before 1, and S
+ * looked the tree up later than that. Sections that started before an mm had
+ * its first interval are on no lane. Inserting the first one publishes the
+ * lanes and then waits for these sections, as registration does (see
+ * mm/mmu_notifier.c).
+ */
+
+#include <linux/cache.h>
+#include <linux/cpumask.h>
+#include <linux/export.h>
+#include <linux/interval_tree.h>
+#include <linux/log2.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/overflow.h>
+#include <linux/rbtree.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/smp.h>
+#include <linux/wait.h>
+#include <linux/wait_bit.h>
+
+#include "mmu_notifier_internal.h"
+
+/* Changing the tree takes as many locks. A power of two. */
+#define MI_MAX_LANES	8
+
+/* Numbers of one lane are odd, and differ from those of every other lane. */
+#define MI_SEQ_FIRST(lane)	(2 * (lane) + 1)
+#define MI_SEQ_STEP		(2 * MI_MAX_LANES)
+
+/**
+ * struct mmu_interval_lane - open sections that started on the same CPUs
+ * @lock: protects @open and @seq; keeps the tree of intervals as it is
+ * @seq: number of the youngest section, also read without the lock
+ * @open: the open sections, also tested for being empty without the lock
+ * @readers: those in mmu_interval_read_begin() that wait for one of @open
+ */
+struct mmu_interval_lane {
+	spinlock_t lock;	/* open, seq; any lane's: reads of the tree */
+	unsigned long seq;
+	struct hlist_head open;
+	wait_queue_head_t readers;
+} ____cacheline_aligned_in_smp;
+
+/**
+ * struct mmu_interval_subscriptions - the intervals of one mm
+ * @lock: taken around the locks of all lanes, by who changes @tree
+ * @tree: the intervals; changed with all lanes locked, read with one locked
+ * @drained: every section that started without a lane has ended; set once,
+ *	under mmap_lock
+ * @nr_lanes: a power of two
+ * @lanes: the open sections
+ */
+struct mmu_interval_subscriptions {
+	spinlock_t lock;	/* with those of all lanes: changes of the tree */
+	struct rb_root_cached tree;
+	bool drained;
+	unsigned int nr_lanes;
+	struct mmu_interval_lane lanes[] __counted_by(nr_lanes);
+};
+
+/* The tree. */
+
+static struct mmu_interval_notifier *mi_entry(struct interval_tree_node *node)
+{
+	return container_of(node, struct mmu_interval_notifier, interval_tree);
+}
+
+static void mi_lock_tree(struct mmu_interval_subscriptions *itv)
+{
+	unsigned int i;
+
+	spin_lock(&itv->lock);
+	for (i = 0; i < itv->nr_lanes; i++)
+		spin_lock_nest_lock(&itv->lanes[i].lock, &itv->lock);
+}
+
+static void mi_unlock_tree(struct mmu_interval_subscriptions *itv)
+{
+	unsigned int i;
+
+	for (i = 0; i < itv->nr_lanes; i++)
+		spin_unlock(&itv->lanes[i].lock);
+	spin_unlock(&itv->lock);
+}
+
+/* Pins. */
+
+/*
+ * The decrement releases what the callback did to the end of the wait in
+ * mmu_interval_notifier_remove(). The interval may be gone when wake_up_var()
+ * runs, it is an address only.
+ */
+static void mi_unpin(struct mmu_interval_notifier *sub)
+{
+	if (refcount_dec_and_test(&sub->active)) {
+		/* Pairs with that of wait_var_event(), queue first, then look. */
+		smp_mb();
+		wake_up_var(&sub->active);
+	}
+}
+
+/*
+ * Pins the first interval that @range hits, from @node on. @more tells whether
+ * another one is behind it; one that is inserted later need not be called.
+ */
+static struct mmu_interval_notifier *
+mi_pin_from(struct interval_tree_node *node,
+	    const struct mmu_notifier_range *range, bool *more)
+{
+	struct mmu_interval_notifier *sub;
+
+	lockdep_assert_held(&range->lane->lock);
+
+	while (node) {
+		sub = mi_entry(node);
+		node = interval_tree_iter_next(node, range->start,
+					       range->end - 1);
+		if (sub->dead)
+			continue;
+		refcount_inc(&sub->active);
+		*more = node;
+		return sub;
+	}
+	return NULL;
+}
+
+/* The next one behind @prev, which is pinned and so in the tree. */
+static struct mmu_interval_notifier *
+mi_pin_next(struct mmu_interval_notifier *prev,
+	    const struct mmu_notifier_range *range, bool *more)
+{
+	struct interval_tree_node *node;
+
+	if (!*more)
+		return NULL;
+
+	guard(spinlock)(&range->lane->lock);
+
+	node = interval_tree_iter_next(&prev->interval_tree, range->start,
+				       range->end - 1);
+	return mi_pin_from(node, range, more);
+}
+
+/* Sections. */
+
+/* Puts @range on a lane and pins the first interval that it hits. */
+static struct mmu_interval_notifier *
+mi_enter(struct mmu_interval_subscriptions *itv,
+	 struct mmu_notifier_range *range, bool *more)
+{
+	struct mmu_interval_lane *lane =
+		&itv->lanes[raw_smp_processor_id() & (itv->nr_lanes - 1)];
+	struct interval_tree_node *node;
+
+	guard(spinlock)(&lane->lock);
+
+	range->lane = lane;
+	range->seq = lane->seq + MI_SEQ_STEP;
+	WRITE_ONCE(lane->seq, range->seq);
+	hlist_add_head(&range->lane_node, &lane->open);
+
+	node = interval_tree_iter_first(&itv->tree, range->start,
+					range->end - 1);
+	return mi_pin_from(node, range, more);
+}
+
+static bool mi_call(struct mmu_interval_notifier *sub,
+		    const struct mmu_notifier_range *range,
+		    struct mmu_interval_notifier_finish **finish)
+{
+	const struct mmu_interval_notifier_ops *ops = sub->ops;
+	bool blockable = mmu_notifier_range_blockable(range);
+	bool agreed;
+
+	if (!blockable)
+		non_block_start();
+	if (ops->invalidate_start)
+		agreed = ops->invalidate_start(sub, range, range->seq, finish);
+	else
+		agreed = ops->invalidate(sub, range, range->seq);
+	if (!blockable)
+		non_block_end();
+
+	/* Who may sleep has no reason to refuse. */
+	if (!WARN_ON_ONCE(!agreed && blockable))
+		return agreed;
+	*finish = NULL;
+	return true;
+}
+
+/* The second pass, in the order of the first; drops the pins kept for it. */
+static void mi_finish(struct llist_node *first,
+		      const struct mmu_notifier_range *range)
+{
+	struct mmu_interval_notifier_finish *finish, *next;
+	struct mmu_interval_notifier *sub;
+	bool blockable = mmu_notifier_range_blockable(range);
+
+	if (!blockable)
+		non_block_start();
+	llist_for_each_entry_safe(finish, next, first, link) {
+		/* @finish is the driver's again once it is called. */
+		sub = finish->notifier;
+		sub->ops->invalidate_finish(finish);
+		mi_unpin(sub);
+	}
+	if (!blockable)
+		non_block_end();
+}
+
+/* Both passes, from @sub on. Who agreed before another refused is finished. */
+static int mi_invalidate(struct mmu_interval_notifier *sub,
+			 const struct mmu_notifier_range *range, bool more)
+{
+	struct mmu_interval_notifier_finish *finish;
+	struct llist_node *first = NULL, **last = &first;
+	struct mmu_interval_notifier *prev;
+	bool agreed = true;
+
+	while (sub && agreed) {
+		finish = NULL;
+		agreed = mi_call(sub, range, &finish);
+		prev = sub;
+		sub = agreed ? mi_pin_next(prev, range, &more) : NULL;
+		if (!agreed || !finish) {
+			mi_unpin(prev);
+			continue;
+		}
+		finish->notifier = prev;
+		finish->link.next = NULL;
+		*last = &finish->link;
+		last = &finish->link.next;
+	}
+	if (first)
+		mi_finish(first, range);
+	return agreed ? 0 : -EAGAIN;
+}
+
+/**
+ * mmu_interval_section_start - call the intervals that a new section hits
+ * @itv: the intervals of the mm
+ * @range: the section; it is put on a lane here
+ *
+ * Context: May sleep if @range is blockable.
+ *
+ * Return: 0, or -EAGAIN if an interval refused. Then the section is off its
+ * lane again.
+ */
+int mmu_interval_section_start(struct mmu_interval_subscriptions *itv,
+			       struct mmu_notifier_range *range)
+{
+	struct mmu_interval_notifier *sub;
+	bool more;
+	int ret;
+
+	sub = mi_enter(itv, range, &more);
+	if (likely(!sub))
+		return 0;
+	ret = mi_invalidate(sub, range, more);
+	if (unlikely(ret))
+		mmu_interval_section_end(range);
+	return ret;
+}
+
+/**
+ * mmu_interval_section_end - let the readers of a section's range go on
+ * @range: a section on a lane
+ *
+ * Context: Any in which a spinlock may be taken; does not sleep.
+ */
+void mmu_interval_section_end(struct mmu_notifier_range *range)
+{
+	struct mmu_interval_lane *lane = range->lane;
+	bool wake;
+
+	spin_lock(&lane->lock);
+	/*
+	 * The changes of the page tables come before the lane is seen empty.
+	 * Pairs with the acquire in mi_wait().
+	 */
+	smp_wmb();
+	__hlist_del(&range->lane_node);
+	/*
+	 * Nobody is missed: who queues behind this looks at the lane once more,
+	 * and that takes the lock.
+	 */
+	wake = waitqueue_active(&lane->readers);
+	spin_unlock(&lane->lock);
+
+	if (wake)
+		wake_up_all(&lane->readers);
+}
+
+/**
+ * mmu_interval_release - call every interval of an mm that exits
+ * @itv: the intervals of the mm
+ * @mm: the address space, mm_users is 0
+ *
+ * The intervals stay in the tree until their owners remove them.
+ *
+ * Context: May sleep.
+ */
+void mmu_interval_release(struct mmu_interval_subscriptions *itv,
+			  struct mm_struct *mm)
+{
+	struct mmu_notifier_range range = {
+		.mm = mm,
+		.start = 0,
+		.end = ULONG_MAX,
+		.flags = MMU_NOTIFIER_RANGE_BLOCKABLE,
+		.event = MMU_NOTIFY_RELEASE,
+	};
+
+	mmu_interval_section_start(itv, &range);
+	mmu_interval_section_end(&range);
+}
+
+/* Readers. */
+
+/* Is a section on @lane that @sub overlaps, of those up to number @last? */
+static bool mi_is_open(struct mmu_interval_lane *lane, unsigned long last,
+		       const struct mmu_interval_notifier *sub)
+{
+	const struct mmu_notifier_range *range;
+
+	guard(spinlock)(&lane->lock);
+
+	hlist_for_each_entry(range, &lane->open, lane_node) {
+		/* A difference, for numbers that wrap. */
+		if ((long)(last - range->seq) >= 0 &&
+		    range->start <= sub->interval_tree.last &&
+		    range->end - 1 >= sub->interval_tree.start)
+			return true;
+	}
+	return false;
+}
+
+/* Waits for the sections on @lane now that @sub overlaps. Were there any? */
+static bool mi_wait(struct mmu_interval_lane *lane,
+		    const struct mmu_interval_notifier *sub)
+{
+	unsigned long last;
+
+	/* Pairs with smp_wmb() in mmu_interval_section_end(). */
+	if (!smp_load_acquire(&lane->open.first))
+		return false;
+
+	last = READ_ONCE(lane->seq);
+	if (!mi_is_open(lane, last, sub))
+		return false;
+	wait_event(lane->readers, !mi_is_open(lane, last, sub));
+	return true;
+}
+
+static bool mi_wait_all(struct mmu_interval_subscriptions *itv,
+			const struct mmu_interval_notifier *sub)
+{
+	bool waited = false;
+	unsigned int i;
+
+	for (i = 0; i < itv->nr_lanes; i++)
+		waited |= mi_wait(&itv->lanes[i], sub);
+	return waited;
+}
+
+/**
+ * mmu_interval_read_begin - begin to read the page tables of an interval
+ * @interval_sub: the interval
+ *
+ * Waits for the sections that overlap the interval and are open now. Those that
+ * open later collide: mmu_interval_read_retry() tells, which is to be called,
+ * under the driver's lock, before anything that was read is used.
+ *
+ * The wait is bounded also if sections follow each other without a gap; the
+ * collision may then have happened already on return.
+ *
+ * Context: No lock may be held that a callback takes. May sleep.
+ *
+ * Return: the count, for mmu_interval_read_retry().
+ */
+unsigned long
+mmu_interval_read_begin(struct mmu_interval_notifier *interval_sub)
+{
+	struct mmu_interval_subscriptions *itv =
+		interval_sub->mm->notifier_subscriptions->intervals;
+	unsigned long seq;
+
+	might_sleep();
+	mmu_notifier_might_start();
+
+	/*
+	 * Pairs with the release in mmu_interval_set_seq(): who reads the number
+	 * of a section finds that section on its lane, or finds its changes.
+	 */
+	seq = smp_load_acquire(&interval_sub->invalidate_seq);
+	if (!mi_wait_all(itv, interval_sub))
+		return seq;
+
+	/* A section that was starting has set its number meanwhile. */
+	seq = smp_load_acquire(&interval_sub->invalidate_seq);
+	mi_wait_all(itv, interval_sub);
+	return seq;
+}
+EXPORT_SYMBOL_GPL(mmu_interval_read_begin);
+
+/* Insertion and removal. */
+
+static int mi_check(const struct mmu_interval_notifier *sub,
+		    const struct mm_struct *mm, unsigned long start,
+		    unsigned long length,
+		    const struct mmu_interval_notifier_ops *ops)
+{
+	unsigned long last;
+
+	if (!sub || !ops)
+		return -EINVAL;
+	if (!ops->invalidate_start != !ops->invalidate_finish)
+		return -EINVAL;
+	/* One of the two ways, or nobody could say which is called. */
+	if (!ops->invalidate == !ops->invalidate_start)
+		return -EINVAL;
+	if (!length || check_add_overflow(start, length - 1, &last))
+		return -EOVERFLOW;
+	return atomic_read(&mm->mm_users) ? 0 : -ESRCH;
+}
+
+static struct mmu_interval_subscriptions *mi_alloc(void)
+{
+	unsigned int i, nr = min(roundup_pow_of_two(num_possible_cpus()),
+				 MI_MAX_LANES);
+	struct mmu_interval_subscriptions *itv;
+
+	itv = kzalloc_flex(*itv, lanes, nr, GFP_KERNEL_ACCOUNT);
+	if (!itv)
+		return NULL;
+	itv->nr_lanes = nr;
+	itv->tree = RB_ROOT_CACHED;
+	spin_lock_init(&itv->lock);
+	for (i = 0; i < nr; i++) {
+		spin_lock_init(&itv->lanes[i].lock);
+		itv->lanes[i].seq = MI_SEQ_FIRST(i);
+		INIT_HLIST_HEAD(&itv->lanes[i].open);
+		init_waitqueue_head(&itv->lanes[i].readers);
+	}
+	return itv;
+}
+
+void mmu_interval_destroy(struct mmu_interval_subscriptions *itv)
+{
+	/* Every interval holds mm_count. */
+	WARN_ON_ONCE(itv && !RB_EMPTY_ROOT(&itv->tree.rb_root));
+	kfree(itv);
+}
+
+/* The intervals of @mm, once no section is left that is on no lane. */
+static struct mmu_interval_subscriptions *mi_ready(struct mm_struct *mm)
+{
+	struct mmu_notifier_subscriptions *subs =
+		READ_ONCE(mm->notifier_subscriptions);
+	struct mmu_interval_subscriptions *itv;
+
+	itv = subs ? READ_ONCE(subs->intervals) : NULL;
+	/* Pairs with the release in mi_prepare(). */
+	return itv && smp_load_acquire(&itv->drained) ? itv : NULL;
+}
+
+/* Makes the intervals of @mm ready, the first time. */
+static struct mmu_interval_subscriptions *mi_prepare(struct mm_struct *mm)
+{
+	struct mmu_notifier_subscriptions *subs;
+	struct mmu_interval_subscriptions *itv;
+
+	mmap_assert_write_locked(mm);
+
+	itv = mi_ready(mm);
+	if (itv)
+		return itv;
+
+	mmu_notifier_enable();
+	subs = mmu_notifier_subscriptions_get(mm);
+	if (!subs)
+		return NULL;
+	itv = mi_alloc();
+	if (!itv)
+		return NULL;
+
+	/* Pairs with the address dependency in __mmu_notifier_range_start(). */
+	smp_store_release(&subs->intervals, itv);
+	mmu_notifier_drain(mm);
+	/* Pairs with the acquire in mi_ready(). */
+	smp_store_release(&itv->drained, true);
+	return itv;
+}
+
+static void mi_insert(struct mmu_interval_subscriptions *itv,
+		      struct mmu_interval_notifier *sub, struct mm_struct *mm,
+		      unsigned long start, unsigned long length,
+		      const struct mmu_interval_notifier_ops *ops)
+{
+	sub->interval_tree.start = start;
+	sub->interval_tree.last = start + length - 1;
+	sub->ops = ops;
+	sub->mm = mm;
+	/* Even: no section has this number. */
+	sub->invalidate_seq = 0;
+	sub->dead = false;
+	refcount_set(&sub->active, 1);
+	/* Dropped when the interval is out of the tree. */
+	mmgrab(mm);
+
+	mi_lock_tree(itv);
+	interval_tree_insert(&sub->interval_tree, &itv->tree);
+	mi_unlock_tree(itv);
+}
+
+/**
+ * mmu_interval_notifier_insert_locked - insert an interval under mmap_lock
+ * @interval_sub: the interval
+ * @mm: the address space
+ * @start: first address
+ * @length: length in bytes
+ * @ops: the callbacks
+ *
+ * mmu_interval_notifier_insert() for callers that hold mmap_lock of @mm for
+ * writing.
+ *
+ * Context: mmap_lock held for writing, and no lock of the VM beside it. May
+ * sleep.
+ *
+ * Return: as mmu_interval_notifier_insert().
+ */
+int mmu_interval_notifier_insert_locked(struct mmu_interval_notifier *interval_sub,
+					struct mm_struct *mm,
+					unsigned long start,
+					unsigned long length,
+					const struct mmu_interval_notifier_ops *ops)
+{
+	struct mmu_interval_subscriptions *itv;
+	int ret;
+
+	mmap_assert_write_locked(mm);
+
+	ret = mi_check(interval_sub, mm, start, length, ops);
+	if (ret)
+		return ret;
+	itv = mi_prepare(mm);
+	if (!itv)
+		return -ENOMEM;
+	mi_insert(itv, interval_sub, mm, start, length, ops);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(mmu_interval_notifier_insert_locked);
+
+/**
+ * mmu_interval_notifier_insert - subscribe to the changes of an interval
+ * @interval_sub: the interval
+ * @mm: the address space; the caller makes sure that mm_users stays above 0
+ * @start: first address
+ * @length: length in bytes
+ * @ops: the callbacks: invalidate, or invalidate_start and invalidate_finish
+ *
+ * Legal at any moment, also while sections of @mm run. Sections that started
+ * before may not call the interval any more; mmu_interval_read_begin() waits
+ * for them. Ends with mmu_interval_notifier_remove(), also if the address space
+ * went away before.
+ *
+ * Context: mmap_lock not held; the first interval of @mm takes it for writing.
+ * May sleep; is not interrupted by signals.
+ *
+ * Return: 0; -EINVAL without a callback or with ones that exclude each other;
+ * -EOVERFLOW if the interval is empty or goes beyond the last address; -ESRCH
+ * if @mm is exiting; -ENOMEM. After an error @interval_sub is as it was.
+ */
+int mmu_interval_notifier_insert(struct mmu_interval_notifier *interval_sub,
+				 struct mm_struct *mm, unsigned long start,
+				 unsigned long length,
+				 const struct mmu_interval_notifier_ops *ops)
+{
+	struct mmu_interval_subscriptions *itv;
+	int ret;
+
+	might_lock(&mm->mmap_lock);
+
+	ret = mi_check(interval_sub, mm, start, length, ops);
+	if (ret)
+		return ret;
+	itv = mi_ready(mm);
+	if (!itv) {
+		mmu_notifier_enable();
+		mmap_write_lock(mm);
+		itv = mi_prepare(mm);
+		mmap_write_unlock(mm);
+	}
+	if (!itv)
+		return -ENOMEM;
+	mi_insert(itv, interval_sub, mm, start, length, ops);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(mmu_interval_notifier_insert);
+
+static void mi_erase(struct mmu_interval_subscriptions *itv,
+		     struct mmu_interval_notifier *sub)
+{
+	interval_tree_remove(&sub->interval_tree, &itv->tree);
+	RB_CLEAR_NODE(&sub->interval_tree.rb);
+}
+
+/* No new pins from here on; out of the tree if there are no old ones. */
+static bool mi_try_erase(struct mmu_interval_subscriptions *itv,
+			 struct mmu_interval_notifier *sub)
+{
+	bool idle;
+
+	mi_lock_tree(itv);
+	sub->dead = true;
+	/* Orders after the callbacks of pins that were dropped. */
+	idle = refcount_dec_and_test(&sub->active);
+	if (idle)
+		mi_erase(itv, sub);
+	mi_unlock_tree(itv);
+	return idle;
+}
+
+static void mi_wait_erase(struct mmu_interval_subscriptions *itv,
+			  struct mmu_interval_notifier *sub)
+{
+	wait_var_event(&sub->active, !refcount_read(&sub->active));
+	/* Pairs with the release in mi_unpin(). */
+	smp_acquire__after_ctrl_dep();
+
+	mi_lock_tree(itv);
+	mi_erase(itv, sub);
+	mi_unlock_tree(itv);
+}
+
+/**
+ * mmu_interval_notifier_remove - end the subscription of an interval
+ * @interval_sub: the interval
+ *
+ * No callback of @interval_sub runs or can run on return, and the caller may
+ * free it. Waits for callbacks of this interval, up to its invalidate_finish,
+ * and for none of any other; not for the sections that called them.
+ *
+ * An interval that is not inserted gets a warning and is left alone.
+ *
+ * Context: No lock may be held that a callback takes. Not to be called from a
+ * callback. May sleep.
+ */
+void mmu_interval_notifier_remove(struct mmu_interval_notifier *interval_sub)
+{
+	struct mm_struct *mm = interval_sub->mm;
+	struct mmu_interval_subscriptions *itv;
+
+	might_sleep();
+	mmu_notifier_might_start();
+	if (WARN_ON_ONCE(!mm || RB_EMPTY_NODE(&interval_sub->interval_tree.rb)))
+		return;
+
+	itv = mm->notifier_subscriptions->intervals;
+	if (!mi_try_erase(itv, interval_sub))
+		mi_wait_erase(itv, interval_sub);
+	mmdrop(mm);
+}
+EXPORT_SYMBOL_GPL(mmu_interval_notifier_remove);
