@@ -15,6 +15,7 @@
 #include <linux/llist.h>
 #include <linux/mm_types.h>
 #include <linux/mmap_lock.h>
+#include <linux/mmdebug.h>
 #include <linux/refcount.h>
 #include <linux/spinlock.h>
 #include <linux/srcu.h>
@@ -489,6 +490,9 @@ mmu_notifier_section_open(struct mmu_notifier_section *section,
 {
 	struct mmu_notifier_range *range = section->range;
 	int ret;
+
+	/* The end of what is open would be lost. */
+	VM_WARN_ON_ONCE(section->state != MMU_SECTION_CLOSED);
 
 	/* The core sets the rest, as far as it is needed. */
 	range->mm = mm;
