@@ -327,6 +327,20 @@ static void insert_errors_test(struct kunit *test)
 	expect(test, itv, CALLED_ONCE, 0);
 }
 
+/* Insertion sets everything, whatever was there. */
+static void insert_garbage_test(struct kunit *test)
+{
+	struct mm_struct *mm = mnk_mm(test);
+	struct interval *itv = alloc(test);
+
+	memset(&itv->mni, 0xff, sizeof(itv->mni));
+	KUNIT_ASSERT_EQ(test, 0, insert_itv(test, itv, mm, 0, 1, &once_ops));
+	/* No number of a section, those are odd. */
+	KUNIT_EXPECT_EQ(test, itv->mni.invalidate_seq & 1, 0);
+	section(mm, 0, 1);
+	expect(test, itv, CALLED_ONCE, 1);
+}
+
 static void insert_null_test(struct kunit *test)
 {
 	KUNIT_EXPECT_EQ(test, -EINVAL,
@@ -1081,6 +1095,7 @@ static void two_pass_refused_test(struct kunit *test)
 
 static struct kunit_case interval_cases[] = {
 	KUNIT_CASE_PARAM(insert_errors_test, bad_inserts_gen_params),
+	KUNIT_CASE(insert_garbage_test),
 	KUNIT_CASE(insert_null_test),
 	KUNIT_CASE(insert_exiting_test),
 	KUNIT_CASE(insert_locked_test),

@@ -4,6 +4,7 @@
  * under sections, and readers that collide with them.
  */
 
+#include <linux/delay.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
@@ -95,7 +96,7 @@ static void many_test(struct kunit *test)
 
 /* Removal against invalidation. */
 
-#define NR_CHURNS	2000
+#define NR_CHURNS	1000
 
 struct churn;
 
@@ -104,7 +105,7 @@ struct churn_itv {
 	struct mmu_interval_notifier mni;
 	struct mmu_interval_notifier_finish finish;
 	struct churn *churn;
-	bool alive, busy;
+	bool alive, busy, called;
 };
 
 /**
@@ -114,7 +115,7 @@ struct churn_itv {
  * @churned: the churn threads that have finished
  * @late: calls of intervals that were removed
  * @calls: all calls
- * @errors: insertions that failed
+ * @errors: insertions that failed, intervals that nobody called
  */
 struct churn {
 	struct mm_struct *mm;
@@ -127,7 +128,9 @@ static void churn_called(struct churn_itv *itv)
 	atomic_inc(&itv->churn->calls);
 	if (!READ_ONCE(itv->alive))
 		atomic_inc(&itv->churn->late);
-	cond_resched();
+	/* Whoever waits for a call removes the interval in the middle of it. */
+	WRITE_ONCE(itv->called, true);
+	usleep_range(20, 50);
 	if (!READ_ONCE(itv->alive))
 		atomic_inc(&itv->churn->late);
 }
@@ -175,7 +178,20 @@ static void churn_sections(void *data)
 
 	while (!READ_ONCE(c->stop)) {
 		i++;
-		mnk_section(c->mm, MNK_ADDR(i % 7), MNK_ADDR(i % 7 + i % 3 + 1));
+		mnk_section(c->mm, MNK_ADDR(i % 7), MNK_ADDR(i % 7 + i % 5 + 1));
+		cond_resched();
+	}
+}
+
+static void churn_await_call(struct churn_itv *itv)
+{
+	unsigned long limit = jiffies + MNK_TIMEOUT / 2;
+
+	while (!READ_ONCE(itv->called)) {
+		if (time_after(jiffies, limit)) {
+			atomic_inc(&itv->churn->errors);
+			return;
+		}
 		cond_resched();
 	}
 }
@@ -195,8 +211,8 @@ static bool churn_one(struct churn *c, unsigned int i)
 		return false;
 	}
 	mmu_interval_read_begin(&itv->mni);
-	if (i % 5)
-		cond_resched();
+	if (i % 4 == 0)
+		churn_await_call(itv);
 	mmu_interval_notifier_remove(&itv->mni);
 	WRITE_ONCE(itv->alive, false);
 	kfree(itv);
@@ -232,7 +248,7 @@ static void churn_test(struct kunit *test)
 	mnk_thread_join(test, threads[2]);
 	KUNIT_EXPECT_EQ(test, atomic_read(&c->late), 0);
 	KUNIT_EXPECT_EQ(test, atomic_read(&c->errors), 0);
-	KUNIT_EXPECT_GT(test, atomic_read(&c->calls), 0);
+	KUNIT_EXPECT_GE(test, atomic_read(&c->calls), NR_CHURNS / 4);
 }
 
 /* Readers against sections. */
