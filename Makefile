@@ -20,6 +20,11 @@ SWAP	?= zram
 LRU	?= mglru
 REPEAT	?=
 
+# Architectures of "make clients", by default all; Debian 12 has none of loongarch.
+ARCHES	?=
+compilers := gcc-aarch64-linux-gnu gcc-powerpc64le-linux-gnu gcc-s390x-linux-gnu
+compilers := $(compilers) gcc-riscv64-linux-gnu gcc-mips64el-linux-gnuabi64
+
 # Everything a table of notifier calls needs.
 trace	:= mmu_notifier/mmu_notifier_invalidate_page:event
 trace	:= $(trace),mmu_notifier/mmu_notifier_range_start:folio
@@ -30,7 +35,7 @@ run	= $(py) $(bed)/machine/run.py --kernel $(BUILD)/kernel
 
 .DEFAULT_GOAL := help
 .PHONY: help arch deps base mainline tree refresh check-refresh series kernel run small \
-	check debug-kernel run-debug \
+	check clients debug-kernel run-debug \
 	check-debug lint clean
 
 help: ## This list
@@ -74,6 +79,10 @@ run: kernel ## The main job: a KVM guest larger than its host's memory swaps, it
 
 check: kernel ## All tests: conversion, removal, KUnit, races, a guest that swaps
 	@$(py) $(bed)/check.py $(BUILD)
+
+clients: tree ## Compile every subscriber of the kernel (ARCHES="x86_64 arm64 ...")
+	@$(bed)/deps $(BUILD) $(compilers)
+	@$(py) $(bed)/clients/clients.py $(BUILD) $(ARCHES)
 
 debug-kernel: tree ## Build the kernel with lockdep, KASAN and the like
 	@$(py) $(bed)/machine/build_kernel.py $(BUILD)/tree $(BUILD)/debug \

@@ -5,9 +5,10 @@
 The list is searched for in mainline's tree, not typed. Each file is compiled as
 it is there, as an object of allmodconfig, with the series' headers; which
 architecture a file belongs to is what its Makefile says. Ends with a table and a
-line "N passed, N failed"; a file that no compiler here can build is not a pass.
+line that counts; a file for which there is no compiler is not a pass. wants of ours must be exported.
 """
 import argparse
+import contextlib
 import os
 import re
 import shutil
@@ -24,6 +25,9 @@ ARCHES = {
     "mips": ("mips64el-linux-gnuabi64-", "gcc-mips64el-linux-gnuabi64"),
     "loongarch": ("loongarch64-linux-gnu-", "gcc-loongarch64-linux-gnu"),
 }
+# A second configuration of an architecture, for what allmodconfig leaves out.
+OTHERS = {"powerpc-e500": ("corenet64_smp_defconfig", ["VIRTUALIZATION", "KVM_E500MC"])}
+ARCHES["powerpc-e500"] = ARCHES["powerpc"]
 # What a subscriber calls or fills in, and what KVM's subscription calls in arch/.
 CLIENT = (r"\b(__)?mmu_notifier_(register|unregister|get|get_locked|put|synchronize|ops)\b"
           r"|\bmmu_interval_(notifier_(insert|insert_locked|remove|ops)"
@@ -32,6 +36,12 @@ CLIENT = (r"\b(__)?mmu_notifier_(register|unregister|get|get_locked|put|synchron
           r"|\bkvm_(unmap_gfn_range|age_gfn|test_age_gfn)\(struct kvm\b")
 # Where subscribers are; what mm/, fs/ and kernel/ have beside is the other side.
 PLACES = ["arch/*.c", "drivers/*.c", "lib/*.c", "virt/*.c", "mm/hmm.c"]
+# Ours, for the names that they export.
+OURS = ["mm/mmu_notifier.c", "mm/mmu_interval_notifier.c"]
+NAMES = r"_*mmu_(?:notifier|interval)_\w+"
+# Directories whose files another directory's Makefile lists.
+LISTED_IN = {"drivers/gpu/drm/amd/amdkfd/": "drivers/gpu/drm/amd/amdgpu/../amdkfd/"}
+NO_COMPILER = "no compiler"
 # Debug options that take long and change nothing for the types.
 QUICK = ["KASAN", "KCSAN", "KCOV", "UBSAN", "GCC_PLUGINS", "DEBUG_INFO_BTF", "MODULE_SIG",
          "SAMPLES", "RUST"]
@@ -59,21 +69,29 @@ def home(name):
     return {"x86": "x86_64"}.get(match[1], match[1]) if match else None
 
 
+def target(name):
+    for folder, listed in LISTED_IN.items():
+        if name.startswith(folder):
+            name = listed + name[len(folder):]
+    return name[:-2] + ".o"
+
+
 class Arch:
     def __init__(self, tree, build, name):
         self.tree, self.name = tree, name
+        self.config, self.wanted = OTHERS.get(name, ("allmodconfig", []))
         self.out = os.path.join(build, "clients", name)
         self.prefix, self.package = ARCHES[name]
         os.makedirs(self.out, exist_ok=True)
 
     def missing(self):
-        return None if shutil.which(self.prefix + "gcc") else f"no compiler: {self.package}"
+        return None if shutil.which(self.prefix + "gcc") else f"{NO_COMPILER}: {self.package}"
 
     def make(self, *words):
         compiler = self.prefix + "gcc"
         if shutil.which("ccache"):
             compiler = "ccache " + compiler
-        command = ["make", "-C", self.tree, f"O={self.out}", f"ARCH={self.name}",
+        command = ["make", "-C", self.tree, f"O={self.out}", f"ARCH={self.name.partition('-')[0]}",
                    f"CROSS_COMPILE={self.prefix}", f"CC={compiler}", *words]
         with open(os.path.join(self.out, "build.log"), "a", encoding="utf-8") as log:
             return subprocess.run(command, stdout=log, stderr=log, check=False,
@@ -81,22 +99,39 @@ class Arch:
 
     def configure(self):
         open(os.path.join(self.out, "build.log"), "w", encoding="utf-8").close()
-        if self.make("allmodconfig"):
+        if self.make(self.config):
             return False
         script = os.path.join(self.tree, "scripts", "config")
         words = [word for option in QUICK for word in ("-d", option)]
+        words += [word for option in self.wanted for word in ("-e", option)]
         subprocess.run([script, "--file", os.path.join(self.out, ".config"), *words], check=True)
         return not self.make("olddefconfig") and not self.make(f"-j{os.cpu_count()}", "prepare")
 
     def compile(self, names):
         """Those of the files whose objects are built now."""
-        objects = [name[:-2] + ".o" for name in names]
-        for name in objects:
-            if os.path.exists(path := os.path.join(self.out, name)):
-                os.remove(path)
-        self.make("-k", f"-j{os.cpu_count()}", *objects)
-        return {name for name, path in zip(names, objects)
-                if os.path.exists(os.path.join(self.out, path))}
+        names = names + OURS
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(self.object(name))
+        self.make("-k", f"-j{os.cpu_count()}", *map(target, names))
+        return {name for name in names if os.path.exists(self.object(name))}
+
+    def object(self, name):
+        return os.path.join(self.out, name[:-2] + ".o")
+
+    def symbols(self, name):
+        done = subprocess.run([self.prefix + "nm", self.object(name)], capture_output=True,
+                              text=True, check=True)
+        return done.stdout
+
+    def not_exported(self, name, exported):
+        """Names of ours that a module of this object would look for in vain."""
+        wanted = re.findall(rf"^ +U ({NAMES})$", self.symbols(name), re.M)
+        return ", ".join(set(wanted) - exported)
+
+    def exported(self):
+        return set(re.findall(rf"__export_symbol_({NAMES})$",
+                              "".join(map(self.symbols, OURS)), re.M))
 
     def reason(self, name):
         """First error that the log has on a file."""
@@ -104,7 +139,7 @@ class Arch:
             for line in log:
                 if name in line and "error:" in line:
                     return line.split("error:")[1].strip()
-        return f"not part of {self.name}'s allmodconfig"
+        return f"not part of {self.name}'s {self.config}"
 
 
 def compile_on(arch, names, result):
@@ -117,8 +152,16 @@ def compile_on(arch, names, result):
                        for name in names})
         return
     built = arch.compile(names)
+    if not built.issuperset(OURS):
+        sys.exit(f"{arch.name}: our own files did not compile, see {arch.out}/build.log.")
+    exported = arch.exported()
     for name in names:
-        result[name] = (arch.name, name in built, "" if name in built else arch.reason(name))
+        if name not in built:
+            result[name] = (arch.name, False, arch.reason(name))
+        elif lost := arch.not_exported(name, exported):
+            result[name] = (arch.name, False, f"not exported: {lost}")
+        else:
+            result[name] = (arch.name, True, "")
 
 
 def main():
@@ -133,16 +176,20 @@ def main():
     files, result = clients(tree), {}
     for name in args.arches or ARCHES:
         # A driver is tried wherever it has not been built yet.
-        names = [f for f in files if home(f) == name or
-                 home(f) is None and not result.get(f, ("", False))[1]]
+        names = [f for f in files if home(f) in (None, name.partition("-")[0])
+                 and not result.get(f, ("", False))[1]]
+        if not names:
+            continue
         compile_on(Arch(tree, build, name), names, result)
     width = max(map(len, files))
     for name, (arch, built, why) in sorted(result.items()):
         print(f"{name:<{width}} {arch:<9} {'built' if built else 'NOT built'}"
               f"{' (changed by the series)' if files[name] else ''} {why}".rstrip())
     passed = sum(built for _, built, _ in result.values())
-    print(f"{passed} passed, {len(result) - passed} failed")
-    return int(passed != len(result) or not passed)
+    skipped = sum(why.startswith(NO_COMPILER) for _, _, why in result.values())
+    failed = len(result) - passed - skipped
+    print(f"{passed} passed, {failed} failed, {skipped} without a compiler")
+    return int(failed != 0 or not passed)
 
 
 if __name__ == "__main__":
