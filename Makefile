@@ -90,7 +90,7 @@ debug-kernel: tree ## Build the kernel with lockdep, KASAN and the like
 
 run-debug: debug-kernel ## A small guest swaps on the debug kernel (5 minutes)
 	@$(py) $(bed)/machine/run.py --kernel $(BUILD)/debug --out $(BUILD)/run-debug \
-		--job small-guest --host-mb 384 --guest-mb 416 --passes 1 --limit 1200
+		--job small-guest --host-mb 384 --guest-mb 416 --passes 1 --silence 600 --limit 1200
 
 check-debug: debug-kernel ## KUnit, races and guests on the debug kernel
 	@$(py) $(bed)/check.py --kernel debug $(BUILD) kunit races

@@ -4,8 +4,9 @@
 
 The list is searched for in mainline's tree, not typed. Each file is compiled as
 it is there, as an object of allmodconfig, with the series' headers; which
-architecture a file belongs to is what its Makefile says. Ends with a table and a
-line that counts; a file for which there is no compiler is not a pass. wants of ours must be exported.
+architecture a file belongs to is what its Makefile says. What an object wants of
+ours must be exported. Ends with a table and a line that counts; a file for which
+there is no compiler is not a pass.
 """
 import argparse
 import contextlib
