@@ -100,4 +100,4 @@ lint: tree ## checkpatch on the series, shellcheck on the scripts
 
 clean: ## Delete everything that was built, keep what was downloaded
 	rm -rf $(BUILD)/kernel $(BUILD)/debug $(BUILD)/run $(BUILD)/run-debug \
-		$(BUILD)/check $(BUILD)/series
+		$(BUILD)/check $(BUILD)/series $(BUILD)/baseline $(BUILD)/clients
