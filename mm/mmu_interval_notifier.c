@@ -63,7 +63,6 @@
 #include <linux/slab.h>
 #include <linux/smp.h>
 #include <linux/wait.h>
-#include <linux/wait_bit.h>
 
 #include "mmu_notifier_internal.h"
 
@@ -132,18 +131,9 @@ static void mi_unlock_tree(struct mmu_interval_subscriptions *itv)
 
 /* Pins. */
 
-/*
- * The decrement releases what the callback did to the end of the wait in
- * mmu_interval_notifier_remove(). The interval may be gone when wake_up_var()
- * runs, it is an address only.
- */
 static void mi_unpin(struct mmu_interval_notifier *sub)
 {
-	if (refcount_dec_and_test(&sub->active)) {
-		/* Pairs with that of wait_var_event(), queue first, then look. */
-		smp_mb();
-		wake_up_var(&sub->active);
-	}
+	mmu_notifier_unpin(&sub->active);
 }
 
 /*
@@ -671,9 +661,7 @@ static bool mi_try_erase(struct mmu_interval_subscriptions *itv,
 static void mi_wait_erase(struct mmu_interval_subscriptions *itv,
 			  struct mmu_interval_notifier *sub)
 {
-	wait_var_event(&sub->active, !refcount_read(&sub->active));
-	/* Pairs with the release in mi_unpin(). */
-	smp_acquire__after_ctrl_dep();
+	mmu_notifier_wait_pins(&sub->active);
 
 	mi_lock_tree(itv);
 	mi_erase(itv, sub);

@@ -90,18 +90,9 @@ static bool mn_pin(struct mmu_notifier *sub)
 	return mn_is_live(sub) && refcount_inc_not_zero(&sub->active);
 }
 
-/*
- * The release ordering of the decrement pairs with the acquire in mn_retire():
- * what the callback did happens before what follows the end of the wait. The
- * subscription may be gone when wake_up_var() runs, it is an address only.
- */
 static void mn_unpin(struct mmu_notifier *sub)
 {
-	if (refcount_dec_and_test(&sub->active)) {
-		/* Pairs with that of wait_var_event(), queue first, then look. */
-		smp_mb();
-		wake_up_var(&sub->active);
-	}
+	mmu_notifier_unpin(&sub->active);
 }
 
 /* No new callback that may sleep from here on. */
@@ -116,9 +107,7 @@ static void mn_retire(struct mmu_notifier *sub)
 {
 	might_sleep();
 	mn_stop(sub);
-	wait_var_event(&sub->active, !refcount_read(&sub->active));
-	/* Pairs with the release in mn_unpin(). */
-	smp_acquire__after_ctrl_dep();
+	mmu_notifier_wait_pins(&sub->active);
 }
 
 /* Walks. */

@@ -6,7 +6,9 @@
 #define _MM_MMU_NOTIFIER_INTERNAL_H
 
 #include <linux/list.h>
+#include <linux/refcount.h>
 #include <linux/spinlock.h>
+#include <linux/wait_bit.h>
 #include <linux/workqueue.h>
 
 struct mm_struct;
@@ -33,6 +35,31 @@ struct mmu_notifier_subscriptions {
 	struct work_struct put_work;
 	struct mmu_interval_subscriptions *intervals;
 };
+
+/* Pins: one for the registration, one for each callback that runs. */
+
+/*
+ * The release ordering of the decrement pairs with the acquire in
+ * mmu_notifier_wait_pins(): what the callback did happens before what follows
+ * the end of the wait. Whatever has the pins may be gone when wake_up_var() runs,
+ * it is an address only.
+ */
+static inline void mmu_notifier_unpin(refcount_t *pins)
+{
+	if (refcount_dec_and_test(pins)) {
+		/* Pairs with that of wait_var_event(), queue first, then look. */
+		smp_mb();
+		wake_up_var(pins);
+	}
+}
+
+/* Waits for the last pin; the caller makes sure that no more are taken. */
+static inline void mmu_notifier_wait_pins(refcount_t *pins)
+{
+	wait_var_event(pins, !refcount_read(pins));
+	/* Pairs with the release in mmu_notifier_unpin(). */
+	smp_acquire__after_ctrl_dep();
+}
 
 /* The subscription list, for mm/mmu_interval_notifier.c. */
 void mmu_notifier_enable(void);

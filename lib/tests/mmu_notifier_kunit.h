@@ -134,6 +134,8 @@ struct mnk_sub *mnk_alloc(struct kunit *test, const struct mmu_notifier_ops *ops
 int mnk_register(struct kunit *test, struct mnk_sub *sub, struct mm_struct *mm);
 struct mnk_sub *mnk_subscribe(struct kunit *test, struct mm_struct *mm,
 			      const struct mmu_notifier_ops *ops);
+void mnk_subscribe_all(struct kunit *test, struct mm_struct *mm,
+		       struct mnk_sub **subs, int nr);
 void mnk_unsubscribe(struct kunit *test, struct mnk_sub *sub);
 void mnk_forget(struct kunit *test, struct mnk_sub *sub);
 

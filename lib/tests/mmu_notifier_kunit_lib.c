@@ -309,6 +309,16 @@ struct mnk_sub *mnk_subscribe(struct kunit *test, struct mm_struct *mm,
 	return sub;
 }
 
+/* Several with ranges only, the last is the first of the list. */
+void mnk_subscribe_all(struct kunit *test, struct mm_struct *mm,
+		       struct mnk_sub **subs, int nr)
+{
+	int i;
+
+	for (i = 0; i < nr; i++)
+		subs[i] = mnk_subscribe(test, mm, &mnk_range_ops);
+}
+
 void mnk_unsubscribe(struct kunit *test, struct mnk_sub *sub)
 {
 	kunit_release_action(test, mnk_unregister, sub);

@@ -5,22 +5,13 @@
 
 #define NR_SUBS	3
 
-static void subscribe_all(struct kunit *test, struct mm_struct *mm,
-			  struct mnk_sub **subs)
-{
-	int i;
-
-	for (i = 0; i < NR_SUBS; i++)
-		subs[i] = mnk_subscribe(test, mm, &mnk_range_ops);
-}
-
 static void order_test(struct kunit *test)
 {
 	struct mm_struct *mm = mnk_mm(test);
 	struct mnk_sub *subs[NR_SUBS];
 	int i, last_start = 0, first_end = INT_MAX;
 
-	subscribe_all(test, mm, subs);
+	mnk_subscribe_all(test, mm, subs, NR_SUBS);
 	mnk_section(mm, MNK_ADDR(3), MNK_ADDR(7));
 
 	/* Every start comes before the changes, every end behind them. */
@@ -253,7 +244,7 @@ static void nonblock_agreed_test(struct kunit *test)
 	DEFINE_MMU_NOTIFIER_SECTION(section);
 	int i;
 
-	subscribe_all(test, mm, subs);
+	mnk_subscribe_all(test, mm, subs, NR_SUBS);
 	KUNIT_EXPECT_EQ(test, 0, start_nonblock(&section, mm));
 	for (i = 0; i < NR_SUBS; i++)
 		MNK_EXPECT(test, subs[i], NONBLOCK_START);
@@ -293,7 +284,7 @@ static void nonblock_refused_test(struct kunit *test)
 	DEFINE_MMU_NOTIFIER_SECTION(section);
 	int i;
 
-	subscribe_all(test, mm, subs);
+	mnk_subscribe_all(test, mm, subs, NR_SUBS);
 	sort_by_turn(test, mm, subs);
 	subs[refusal->turn]->start_ret = -EAGAIN;
 
@@ -322,7 +313,7 @@ static void nonblock_bad_error_test(struct kunit *test)
 	struct mnk_sub *subs[NR_SUBS];
 	DEFINE_MMU_NOTIFIER_SECTION(section);
 
-	subscribe_all(test, mm, subs);
+	mnk_subscribe_all(test, mm, subs, NR_SUBS);
 	sort_by_turn(test, mm, subs);
 	subs[1]->start_ret = -EBUSY;
 

@@ -5,15 +5,6 @@
 
 #define NR_SUBS	3
 
-static void subscribe_all(struct kunit *test, struct mm_struct *mm,
-			  struct mnk_sub **subs)
-{
-	int i;
-
-	for (i = 0; i < NR_SUBS; i++)
-		subs[i] = mnk_subscribe(test, mm, &mnk_range_ops);
-}
-
 static bool clear_flush_young(struct mm_struct *mm)
 {
 	return mmu_notifier_clear_flush_young(mm, MNK_ADDR(1), MNK_ADDR(4));
@@ -31,7 +22,7 @@ static void clear_young_asks_all_test(struct kunit *test)
 	struct mnk_sub *subs[NR_SUBS];
 	int i, yes;
 
-	subscribe_all(test, mm, subs);
+	mnk_subscribe_all(test, mm, subs, NR_SUBS);
 	for (yes = 0; yes < NR_SUBS; yes++) {
 		subs[yes]->young = true;
 		KUNIT_EXPECT_TRUE(test, clear_flush_young(mm));
@@ -55,7 +46,7 @@ static void test_young_test(struct kunit *test)
 	struct mnk_sub *subs[NR_SUBS];
 	int i, yes;
 
-	subscribe_all(test, mm, subs);
+	mnk_subscribe_all(test, mm, subs, NR_SUBS);
 	KUNIT_EXPECT_FALSE(test, mmu_notifier_test_young(mm, MNK_ADDR(1)));
 	for (i = 0; i < NR_SUBS; i++)
 		MNK_EXPECT(test, subs[i], CALL_PLAIN(MNK_TEST_YOUNG, MNK_ADDR(1),
