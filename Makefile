@@ -34,9 +34,8 @@ opt	= $(if $($(1)),$(2) $($(1)))
 run	= $(py) $(bed)/machine/run.py --kernel $(BUILD)/kernel
 
 .DEFAULT_GOAL := help
-.PHONY: help arch deps base mainline tree refresh check-refresh series kernel run small \
-	check clients debug-kernel run-debug \
-	check-debug lint clean
+.PHONY: help arch deps base mainline tree refresh check-refresh series kernel run \
+	check clients debug-kernel run-debug check-debug lint clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -16,6 +16,12 @@ import shutil
 import subprocess
 import sys
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.dont_write_bytecode = True    # nothing generated beside the sources
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "machine"))
+
+import build_kernel  # noqa: E402
+
 # Kernel's name of an architecture: prefix of its compiler, and of its package.
 ARCHES = {
     "x86_64": ("", "gcc"),
@@ -89,14 +95,12 @@ class Arch:
         return None if shutil.which(self.prefix + "gcc") else f"{NO_COMPILER}: {self.package}"
 
     def make(self, *words):
-        compiler = self.prefix + "gcc"
-        if shutil.which("ccache"):
-            compiler = "ccache " + compiler
-        command = ["make", "-C", self.tree, f"O={self.out}", f"ARCH={self.name.partition('-')[0]}",
-                   f"CROSS_COMPILE={self.prefix}", f"CC={compiler}", *words]
+        command = build_kernel.make_command(self.tree, self.out, *words, prefix=self.prefix)
+        env = dict(build_kernel.environment(self.tree, self.out),
+                   ARCH=self.name.partition("-")[0])
         with open(os.path.join(self.out, "build.log"), "a", encoding="utf-8") as log:
             return subprocess.run(command, stdout=log, stderr=log, check=False,
-                                  stdin=subprocess.DEVNULL).returncode
+                                  env=env, stdin=subprocess.DEVNULL).returncode
 
     def configure(self):
         open(os.path.join(self.out, "build.log"), "w", encoding="utf-8").close()

@@ -80,10 +80,11 @@ def environment(src, out):
     return env
 
 
-def make_command(src, out, *targets):
-    command = ["make", "-C", src, f"O={out}"]
+def make_command(src, out, *targets, prefix=""):
+    """PREFIX: that of a cross compiler."""
+    command = ["make", "-C", src, f"O={out}", f"CROSS_COMPILE={prefix}"]
     if shutil.which("ccache"):
-        command += ["CC=ccache gcc", "HOSTCC=ccache gcc"]
+        command += [f"CC=ccache {prefix}gcc", "HOSTCC=ccache gcc"]
     return command + list(targets)
 
 

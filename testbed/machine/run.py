@@ -31,11 +31,9 @@ JOBS = {
 }
 # Options handed to init as mn.<key>=<value> when given.
 COUNTS = ["guests", "passes", "percent", "vcpus"]
-FORWARDED = COUNTS + ["mode", "churn", "corrupt", "trace",
-             "probe", "write", "exec", "silence", "qemu_args", "guest_append",
-             "guest_loglevel"]
-
-
+FORWARDED = COUNTS + ["mode", "churn", "corrupt", "trace", "probe", "write", "exec", "silence",
+                      "qemu_args", "guest_append", "guest_loglevel"]
+# What turns the lists of pages into which.
 LRUS = {"mglru": "/sys/kernel/mm/lru_gen/enabled:y", "classic": "/sys/kernel/mm/lru_gen/enabled:n"}
 
 
