@@ -25,6 +25,10 @@ ARCHES	?=
 compilers := gcc-aarch64-linux-gnu gcc-powerpc64le-linux-gnu gcc-s390x-linux-gnu
 compilers := $(compilers) gcc-riscv64-linux-gnu gcc-mips64el-linux-gnuabi64
 
+# Rows of "make peers", by default all, and what the suites link with.
+TESTS	?=
+libraries := liburing-dev libnuma-dev libcap-dev rsync
+
 # Everything a table of notifier calls needs.
 trace	:= mmu_notifier/mmu_notifier_invalidate_page:event
 trace	:= $(trace),mmu_notifier/mmu_notifier_range_start:folio
@@ -35,7 +39,7 @@ run	= $(py) $(bed)/machine/run.py --kernel $(BUILD)/kernel
 
 .DEFAULT_GOAL := help
 .PHONY: help arch deps base mainline tree refresh check-refresh series kernel run \
-	check clients debug-kernel run-debug check-debug lint clean
+	check clients peers debug-kernel run-debug check-debug lint clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +87,10 @@ clients: tree ## Compile every subscriber of the kernel (ARCHES="x86_64 arm64 ..
 	@$(bed)/deps $(BUILD) $(compilers)
 	@$(py) $(bed)/clients/clients.py $(BUILD) $(ARCHES)
 
+peers: tree mainline ## The kernel's own suites on mainline and on ours, side by side (TESTS="mm/* kvm/*")
+	@$(bed)/deps $(BUILD) $(libraries)
+	@$(py) $(bed)/peers/peers.py $(BUILD) $(TESTS)
+
 debug-kernel: tree ## Build the kernel with lockdep, KASAN and the like
 	@$(py) $(bed)/machine/build_kernel.py $(BUILD)/tree $(BUILD)/debug \
 		$(config)/base.config $(config)/kunit.config $(config)/debug.config
@@ -99,4 +107,5 @@ lint: tree ## checkpatch on the series, shellcheck on the scripts
 
 clean: ## Delete everything that was built, keep what was downloaded
 	rm -rf $(BUILD)/kernel $(BUILD)/debug $(BUILD)/run $(BUILD)/run-debug \
-		$(BUILD)/check $(BUILD)/series $(BUILD)/baseline $(BUILD)/clients
+		$(BUILD)/check $(BUILD)/series $(BUILD)/baseline $(BUILD)/clients \
+		$(BUILD)/peers
