@@ -38,6 +38,7 @@
  * time the number is seen.
  */
 
+#include <linux/bitmap.h>
 #include <linux/export.h>
 #include <linux/hugetlb.h>
 #include <linux/mm.h>
@@ -329,7 +330,13 @@ void __mmu_notifier_invalidate_page(const struct mmu_notifier_range *range,
 }
 EXPORT_SYMBOL_GPL(__mmu_notifier_invalidate_page);
 
-enum mn_young_op { MN_TEST_YOUNG, MN_CLEAR_YOUNG, MN_CLEAR_FLUSH_YOUNG };
+enum mn_young_op {
+	MN_TEST_YOUNG,
+	MN_CLEAR_YOUNG,
+	MN_CLEAR_FLUSH_YOUNG,
+	MN_TEST_YOUNG_PAGES,
+	MN_CLEAR_YOUNG_PAGES,
+};
 
 static bool mn_call_young(struct mmu_notifier *sub, struct mm_struct *mm,
 			  unsigned long start, unsigned long end,
@@ -346,8 +353,50 @@ static bool mn_call_young(struct mmu_notifier *sub, struct mm_struct *mm,
 	case MN_CLEAR_FLUSH_YOUNG:
 		return ops->clear_flush_young &&
 		       ops->clear_flush_young(sub, mm, start, end);
+	default:
+		return false;
 	}
-	return false;
+}
+
+/* A subscriber that cannot be asked without clearing is asked like that. */
+static void mn_test_young_pages(struct mmu_notifier *sub, struct mm_struct *mm,
+				unsigned long start, unsigned int nr_pages,
+				unsigned long *young)
+{
+	const struct mmu_notifier_ops *ops = sub->ops;
+	enum mn_young_op op = ops->test_young ? MN_TEST_YOUNG : MN_CLEAR_YOUNG;
+	unsigned long address = start;
+	unsigned int i;
+
+	if (ops->test_young_pages) {
+		ops->test_young_pages(sub, mm, start, nr_pages, young);
+		return;
+	}
+	if (!ops->test_young && !ops->clear_young)
+		return;
+	for (i = 0; i < nr_pages; i++, address += PAGE_SIZE)
+		if (mn_call_young(sub, mm, address, address + PAGE_SIZE, op))
+			__set_bit(i, young);
+}
+
+static void mn_clear_young_pages(struct mmu_notifier *sub, struct mm_struct *mm,
+				 unsigned long start, unsigned int nr_pages,
+				 const unsigned long *pages)
+{
+	const struct mmu_notifier_ops *ops = sub->ops;
+	unsigned long address;
+	unsigned int i;
+
+	if (ops->clear_young_pages) {
+		ops->clear_young_pages(sub, mm, start, nr_pages, pages);
+		return;
+	}
+	if (!ops->clear_young)
+		return;
+	for_each_set_bit(i, pages, nr_pages) {
+		address = start + i * PAGE_SIZE;
+		ops->clear_young(sub, mm, address, address + PAGE_SIZE);
+	}
 }
 
 /* Inlined with a constant @op: one loop in the source, three in the object. */
@@ -392,6 +441,45 @@ bool __mmu_notifier_test_young(struct mm_struct *mm, unsigned long address)
 	return mn_young(mm, address, address + PAGE_SIZE, MN_TEST_YOUNG);
 }
 EXPORT_SYMBOL_GPL(__mmu_notifier_test_young);
+
+void __mmu_notifier_test_young_pages(struct mm_struct *mm, unsigned long start,
+				     unsigned int nr_pages,
+				     unsigned long *young)
+{
+	struct mmu_notifier_subscriptions *subs =
+		READ_ONCE(mm->notifier_subscriptions);
+	struct mmu_notifier *sub;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(sub, &subs->list, hlist) {
+		if (mn_is_live(sub))
+			mn_test_young_pages(sub, mm, start, nr_pages, young);
+	}
+	rcu_read_unlock();
+	trace_mmu_notifier_young(mm, start, start + nr_pages * PAGE_SIZE,
+				 MN_TEST_YOUNG_PAGES,
+				 !bitmap_empty(young, nr_pages));
+}
+EXPORT_SYMBOL_GPL(__mmu_notifier_test_young_pages);
+
+void __mmu_notifier_clear_young_pages(struct mm_struct *mm, unsigned long start,
+				      unsigned int nr_pages,
+				      const unsigned long *pages)
+{
+	struct mmu_notifier_subscriptions *subs =
+		READ_ONCE(mm->notifier_subscriptions);
+	struct mmu_notifier *sub;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(sub, &subs->list, hlist) {
+		if (mn_is_live(sub))
+			mn_clear_young_pages(sub, mm, start, nr_pages, pages);
+	}
+	rcu_read_unlock();
+	trace_mmu_notifier_young(mm, start, start + nr_pages * PAGE_SIZE,
+				 MN_CLEAR_YOUNG_PAGES, true);
+}
+EXPORT_SYMBOL_GPL(__mmu_notifier_clear_young_pages);
 
 void __mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
 						   unsigned long start,
@@ -525,6 +613,10 @@ static int mn_check(const struct mmu_notifier *sub, const struct mm_struct *mm)
 	/* It follows the CPU's page tables and would hear everything twice. */
 	if (ops->arch_invalidate_secondary_tlbs &&
 	    (ranges || ops->invalidate_page))
+		return -EINVAL;
+
+	/* What one of them finds young, the other has to clear. */
+	if (!ops->test_young_pages != !ops->clear_young_pages)
 		return -EINVAL;
 
 	/* Without ranges it would keep translations of what is unmapped. */

@@ -104,6 +104,30 @@ struct mmu_notifier_ops {
 			   struct mm_struct *mm, unsigned long address);
 
 	/**
+	 * @test_young_pages: @test_young for @nr_pages pages of one page table:
+	 * set the bit of each page that has been accessed in @young, where bit
+	 * 0 is the page at @start; leave the others alone. Must not sleep.
+	 *
+	 * This and @clear_young_pages are for subscribers that answer for many
+	 * pages at less than the cost of as many calls. They come together or
+	 * not at all; without them @test_young and @clear_young are called for
+	 * each page.
+	 */
+	void (*test_young_pages)(struct mmu_notifier *subscription,
+				 struct mm_struct *mm, unsigned long start,
+				 unsigned int nr_pages, unsigned long *young);
+
+	/**
+	 * @clear_young_pages: Clear the accessed state of the pages whose bits
+	 * are set in @pages, and of no other, without the promise to flush.
+	 * Must not sleep.
+	 */
+	void (*clear_young_pages)(struct mmu_notifier *subscription,
+				  struct mm_struct *mm, unsigned long start,
+				  unsigned int nr_pages,
+				  const unsigned long *pages);
+
+	/**
 	 * @invalidate_page: The entry that maps @nr_pages pages of one folio at
 	 * @address has just been cleared or, for %MMU_NOTIFY_PROTECTION_PAGE,
 	 * is about to come back without write permission. The page table lock
@@ -422,6 +446,12 @@ bool __mmu_notifier_clear_flush_young(struct mm_struct *mm,
 bool __mmu_notifier_clear_young(struct mm_struct *mm,
 				unsigned long start, unsigned long end);
 bool __mmu_notifier_test_young(struct mm_struct *mm, unsigned long address);
+void __mmu_notifier_test_young_pages(struct mm_struct *mm, unsigned long start,
+				     unsigned int nr_pages,
+				     unsigned long *young);
+void __mmu_notifier_clear_young_pages(struct mm_struct *mm, unsigned long start,
+				      unsigned int nr_pages,
+				      const unsigned long *pages);
 void __mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
 						   unsigned long start,
 						   unsigned long end);
@@ -719,6 +749,45 @@ mmu_notifier_test_young(struct mm_struct *mm, unsigned long address)
 }
 
 /**
+ * mmu_notifier_test_young_pages - which pages has a secondary MMU accessed?
+ * @mm: the address space
+ * @start: address of the first page
+ * @nr_pages: number of pages, of one page table
+ * @young: bitmap; the bits of pages that were accessed are set, bit 0 is the
+ *	page at @start
+ *
+ * Context: any; most often under the page table lock. Does not sleep.
+ */
+static __always_inline void
+mmu_notifier_test_young_pages(struct mm_struct *mm, unsigned long start,
+			      unsigned int nr_pages, unsigned long *young)
+{
+	if (mm_has_notifiers(mm))
+		__mmu_notifier_test_young_pages(mm, start, nr_pages, young);
+}
+
+/**
+ * mmu_notifier_clear_young_pages - clear the accessed state of some pages
+ * @mm: the address space
+ * @start: address of the first page
+ * @nr_pages: number of pages, of one page table
+ * @pages: bitmap of the pages, bit 0 is the one at @start
+ *
+ * A subscriber need not flush. Says nothing about what it clears: to lose no
+ * access, ask before and name pages that are treated as accessed anyway.
+ *
+ * Context: any; most often under the page table lock. Does not sleep.
+ */
+static __always_inline void
+mmu_notifier_clear_young_pages(struct mm_struct *mm, unsigned long start,
+			       unsigned int nr_pages,
+			       const unsigned long *pages)
+{
+	if (mm_has_notifiers(mm))
+		__mmu_notifier_clear_young_pages(mm, start, nr_pages, pages);
+}
+
+/**
  * mmu_notifier_arch_invalidate_secondary_tlbs - the CPU flushes its TLB
  * @mm: the address space
  * @start: first address
@@ -851,6 +920,19 @@ static inline bool
 mmu_notifier_test_young(struct mm_struct *mm, unsigned long address)
 {
 	return false;
+}
+
+static inline void
+mmu_notifier_test_young_pages(struct mm_struct *mm, unsigned long start,
+			      unsigned int nr_pages, unsigned long *young)
+{
+}
+
+static inline void
+mmu_notifier_clear_young_pages(struct mm_struct *mm, unsigned long start,
+			       unsigned int nr_pages,
+			       const unsigned long *pages)
+{
 }
 
 static inline void

@@ -14,7 +14,7 @@ static int mn_mm_count(struct mm_struct *mm)
 
 struct ops_case {
 	const char *name;
-	bool start, end, page, arch;
+	bool start, end, page, arch, test_pages, clear_pages;
 	int ret;
 };
 
@@ -25,6 +25,9 @@ static const struct ops_case ops_cases[] = {
 	{ .name = "arch+start+page",	.arch = 1, .start = 1, .page = 1, .ret = -EINVAL },
 	{ .name = "page",		.page = 1,		.ret = -EINVAL },
 	{ .name = "page+end",		.page = 1, .end = 1,	.ret = -EINVAL },
+	{ .name = "test pages",		.test_pages = 1,	.ret = -EINVAL },
+	{ .name = "clear pages",	.clear_pages = 1,	.ret = -EINVAL },
+	{ .name = "test+clear pages",	.test_pages = 1, .clear_pages = 1 },
 	{ .name = "nothing" },
 	{ .name = "start",		.start = 1 },
 	{ .name = "end",		.end = 1 },
@@ -48,6 +51,10 @@ static const struct mmu_notifier_ops *make_ops(struct kunit *test,
 		ops->invalidate_range_end = mnk_page_ops.invalidate_range_end;
 	if (c->page)
 		ops->invalidate_page = mnk_page_ops.invalidate_page;
+	if (c->test_pages)
+		ops->test_young_pages = mnk_young_ops.test_young_pages;
+	if (c->clear_pages)
+		ops->clear_young_pages = mnk_young_ops.clear_young_pages;
 	if (c->arch)
 		ops->arch_invalidate_secondary_tlbs =
 			mnk_arch_ops.arch_invalidate_secondary_tlbs;

@@ -29,6 +29,8 @@ enum mnk_kind {
 	MNK_CLEAR_FLUSH_YOUNG,
 	MNK_CLEAR_YOUNG,
 	MNK_TEST_YOUNG,
+	MNK_TEST_YOUNG_PAGES,
+	MNK_CLEAR_YOUNG_PAGES,
 	MNK_ARCH,
 	MNK_RELEASE,
 	MNK_FREE,
@@ -103,6 +105,8 @@ struct mnk_gate {
  * @violations: calls in a context, or with an mm, that the contract excludes
  * @start_ret: what invalidate_range_start returns if it must not block
  * @young: what the aging callbacks return
+ * @young_pages: what test_young_pages adds for the first pages it is asked of
+ * @cleared_pages: what clear_young_pages was given last
  * @gates: where to stop, by kind
  * @hook: runs inside of every callback, may be NULL
  * @data: for @hook
@@ -115,14 +119,20 @@ struct mnk_sub {
 	atomic_t violations;
 	int start_ret;
 	bool young;
+	unsigned long young_pages;
+	unsigned long cleared_pages;
 	struct mnk_gate *gates[MNK_NR_KINDS];
 	void (*hook)(struct mnk_sub *sub, const struct mnk_call *call);
 	void *data;
 };
 
-/* Everything by ranges; everything and single pages; the CPU's flushes. */
+/*
+ * Everything by ranges; everything and single pages; that and the aging of many
+ * pages; the CPU's flushes.
+ */
 extern const struct mmu_notifier_ops mnk_range_ops;
 extern const struct mmu_notifier_ops mnk_page_ops;
+extern const struct mmu_notifier_ops mnk_young_ops;
 extern const struct mmu_notifier_ops mnk_arch_ops;
 
 struct mm_struct *mnk_mm(struct kunit *test);

@@ -154,6 +154,31 @@ static bool mnk_test_young(struct mmu_notifier *mn, struct mm_struct *mm,
 	return to_mnk(mn)->young;
 }
 
+static void mnk_test_young_pages(struct mmu_notifier *mn, struct mm_struct *mm,
+				 unsigned long start, unsigned int nr_pages,
+				 unsigned long *young)
+{
+	struct mnk_sub *sub = to_mnk(mn);
+	unsigned int nr = min_t(unsigned int, nr_pages, BITS_PER_LONG);
+
+	mnk_record_atomic(mn, mm,
+			  CALL_PLAIN(MNK_TEST_YOUNG_PAGES, start,
+				     start + nr_pages * PAGE_SIZE));
+	bitmap_or(young, young, &sub->young_pages, nr);
+}
+
+static void mnk_clear_young_pages(struct mmu_notifier *mn, struct mm_struct *mm,
+				  unsigned long start, unsigned int nr_pages,
+				  const unsigned long *pages)
+{
+	unsigned int nr = min_t(unsigned int, nr_pages, BITS_PER_LONG);
+
+	mnk_record_atomic(mn, mm,
+			  CALL_PLAIN(MNK_CLEAR_YOUNG_PAGES, start,
+				     start + nr_pages * PAGE_SIZE));
+	to_mnk(mn)->cleared_pages = bitmap_read(pages, 0, nr);
+}
+
 static void mnk_arch(struct mmu_notifier *mn, struct mm_struct *mm,
 		     unsigned long start, unsigned long end)
 {
@@ -184,6 +209,18 @@ const struct mmu_notifier_ops mnk_page_ops = {
 	.clear_flush_young = mnk_clear_flush_young,
 	.clear_young = mnk_clear_young,
 	.test_young = mnk_test_young,
+	.invalidate_page = mnk_page,
+	.invalidate_range_start = mnk_start,
+	.invalidate_range_end = mnk_end,
+};
+
+const struct mmu_notifier_ops mnk_young_ops = {
+	.release = mnk_release,
+	.clear_flush_young = mnk_clear_flush_young,
+	.clear_young = mnk_clear_young,
+	.test_young = mnk_test_young,
+	.test_young_pages = mnk_test_young_pages,
+	.clear_young_pages = mnk_clear_young_pages,
 	.invalidate_page = mnk_page,
 	.invalidate_range_start = mnk_start,
 	.invalidate_range_end = mnk_end,

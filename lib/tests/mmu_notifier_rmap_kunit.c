@@ -309,35 +309,46 @@ static bool look_around(struct folio *folio, struct vm_area_struct *vma,
 }
 
 /*
- * Secondary MMUs are asked about a page and, if that was accessed, about its
- * neighbours, whatever the entries of the CPU say.
+ * Secondary MMUs are asked about a page and, if that was accessed, about all of
+ * its neighbours at once, whatever the entries of the CPU say. What they are told
+ * to clear is what was taken for accessed: not the page without an entry.
  */
 static void look_around_test(struct kunit *test)
 {
-	/* Two pages below one PMD. */
-	unsigned long addr = ALIGN(mnk_map_anon(test, LEN), 2 * PAGE_SIZE);
-	unsigned long next = addr + PAGE_SIZE, end = next + PAGE_SIZE;
+	/* Below one PMD: nothing, the page, its neighbour, nothing. */
+	unsigned long start = ALIGN(mnk_map_anon(test, 2 * LEN), LEN);
+	unsigned long addr = start + PAGE_SIZE, next = addr + PAGE_SIZE;
 	struct vm_area_struct *vma = mnk_vma(test, addr);
 	struct folio *folio, *neighbour;
+	unsigned long end, bit;
 	struct mnk_sub *sub;
 
+	start = max(addr & PMD_MASK, vma->vm_start);
+	end = min((addr & PMD_MASK) + PMD_SIZE, vma->vm_end);
+	bit = BIT((next - start) >> PAGE_SHIFT);
 	mnk_write(test, addr);
 	mnk_write(test, next);
 	lru_add_drain_all();
-	sub = mnk_subscribe(test, current->mm, &mnk_page_ops);
+	sub = mnk_subscribe(test, current->mm, &mnk_young_ops);
 	folio = isolate(test, addr);
 	neighbour = isolate(test, next);
 	set_generation(neighbour, 1);
 
+	/* The CPU has accessed both, the secondary MMU neither. */
 	KUNIT_EXPECT_TRUE(test, look_around(folio, vma, addr));
 	MNK_EXPECT(test, sub, CALL_PLAIN(MNK_CLEAR_YOUNG, addr, next),
-		   CALL_PLAIN(MNK_CLEAR_YOUNG, next, end));
+		   CALL_PLAIN(MNK_TEST_YOUNG_PAGES, start, end));
 	KUNIT_EXPECT_FALSE(test, look_around(folio, vma, addr));
 	MNK_EXPECT(test, sub, CALL_PLAIN(MNK_CLEAR_YOUNG, addr, next));
+
+	/* The secondary MMU both, and one more page. */
 	sub->young = true;
+	sub->young_pages = bit | bit << 1;
 	KUNIT_EXPECT_TRUE(test, look_around(folio, vma, addr));
 	MNK_EXPECT(test, sub, CALL_PLAIN(MNK_CLEAR_YOUNG, addr, next),
-		   CALL_PLAIN(MNK_CLEAR_YOUNG, next, end));
+		   CALL_PLAIN(MNK_TEST_YOUNG_PAGES, start, end),
+		   CALL_PLAIN(MNK_CLEAR_YOUNG_PAGES, start, end));
+	KUNIT_EXPECT_EQ(test, sub->cleared_pages, bit);
 
 	put_back(neighbour);
 	put_back(folio);

@@ -66,6 +66,65 @@ static void test_young_test(struct kunit *test)
 	}
 }
 
+/*
+ * Many pages at once: those who can are asked once and told once, of the others
+ * test_young is called for each page and clear_young for those that were named.
+ */
+static void young_pages_test(struct kunit *test)
+{
+	struct mm_struct *mm = mnk_mm(test);
+	struct mnk_sub *many = mnk_subscribe(test, mm, &mnk_young_ops);
+	struct mnk_sub *single = mnk_subscribe(test, mm, &mnk_page_ops);
+	DECLARE_BITMAP(pages, 4) = { 0x8 };
+
+	many->young_pages = 0x2;
+	mmu_notifier_test_young_pages(mm, MNK_ADDR(1), 3, pages);
+	KUNIT_EXPECT_EQ(test, pages[0], 0xaUL);
+	MNK_EXPECT(test, many, CALL_PLAIN(MNK_TEST_YOUNG_PAGES, MNK_ADDR(1),
+					  MNK_ADDR(4)));
+	MNK_EXPECT(test, single,
+		   CALL_PLAIN(MNK_TEST_YOUNG, MNK_ADDR(1), MNK_ADDR(2)),
+		   CALL_PLAIN(MNK_TEST_YOUNG, MNK_ADDR(2), MNK_ADDR(3)),
+		   CALL_PLAIN(MNK_TEST_YOUNG, MNK_ADDR(3), MNK_ADDR(4)));
+
+	single->young = true;
+	pages[0] = 0;
+	mmu_notifier_test_young_pages(mm, MNK_ADDR(1), 3, pages);
+	KUNIT_EXPECT_EQ(test, pages[0], 0x7UL);
+	many->nr = 0;
+	single->nr = 0;
+
+	pages[0] = 0x5;
+	mmu_notifier_clear_young_pages(mm, MNK_ADDR(1), 3, pages);
+	KUNIT_EXPECT_EQ(test, many->cleared_pages, 0x5UL);
+	MNK_EXPECT(test, many, CALL_PLAIN(MNK_CLEAR_YOUNG_PAGES, MNK_ADDR(1),
+					  MNK_ADDR(4)));
+	MNK_EXPECT(test, single,
+		   CALL_PLAIN(MNK_CLEAR_YOUNG, MNK_ADDR(1), MNK_ADDR(2)),
+		   CALL_PLAIN(MNK_CLEAR_YOUNG, MNK_ADDR(3), MNK_ADDR(4)));
+}
+
+/* Whoever cannot be asked without clearing is asked like that. */
+static void young_pages_clear_only_test(struct kunit *test)
+{
+	struct mm_struct *mm = mnk_mm(test);
+	struct mmu_notifier_ops *ops =
+		kunit_kzalloc(test, sizeof(*ops), GFP_KERNEL);
+	DECLARE_BITMAP(pages, 2) = { };
+	struct mnk_sub *sub;
+
+	KUNIT_ASSERT_NOT_NULL(test, ops);
+	*ops = mnk_range_ops;
+	ops->test_young = NULL;
+	sub = mnk_subscribe(test, mm, ops);
+	sub->young = true;
+	mmu_notifier_test_young_pages(mm, MNK_ADDR(1), 2, pages);
+	KUNIT_EXPECT_EQ(test, pages[0], 0x3UL);
+	MNK_EXPECT(test, sub,
+		   CALL_PLAIN(MNK_CLEAR_YOUNG, MNK_ADDR(1), MNK_ADDR(2)),
+		   CALL_PLAIN(MNK_CLEAR_YOUNG, MNK_ADDR(2), MNK_ADDR(3)));
+}
+
 /* The flushes of the CPU reach those who asked for them, and nobody else. */
 static void arch_test(struct kunit *test)
 {
@@ -94,6 +153,8 @@ static void arch_test(struct kunit *test)
 static struct kunit_case young_cases[] = {
 	KUNIT_CASE(clear_young_asks_all_test),
 	KUNIT_CASE(test_young_test),
+	KUNIT_CASE(young_pages_test),
+	KUNIT_CASE(young_pages_clear_only_test),
 	KUNIT_CASE(arch_test),
 	{ }
 };

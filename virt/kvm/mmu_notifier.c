@@ -150,6 +150,8 @@ bool kvm_mmu_unmap_gfn_range(struct kvm *kvm, struct kvm_gfn_range *range)
  * @may_block: the handler may sleep
  * @lockless: do not take mmu_lock
  * @counted: @on_lock moves the sequence count
+ * @young: bitmap of pages for the handler
+ * @young_start: address of the page of its first bit
  *
  * Given as a constant to always-inlined functions, so that only what is used
  * remains in the object.
@@ -161,6 +163,8 @@ struct kvm_hva_walk {
 	bool may_block;
 	bool lockless;
 	bool counted;
+	unsigned long *young;
+	unsigned long young_start;
 };
 
 /* The guest frames of @slot that lie in [@start, @end). */
@@ -183,6 +187,8 @@ kvm_slot_gfn_range(struct kvm_memory_slot *slot, unsigned long start,
 		.may_block = walk->may_block,
 		.lockless = walk->lockless,
 		.counted = walk->counted,
+		.young = walk->young,
+		.young_first = (start - walk->young_start) >> PAGE_SHIFT,
 	};
 }
 
@@ -447,6 +453,42 @@ static bool kvm_mn_test_young(struct mmu_notifier *mn, struct mm_struct *mm,
 			  false);
 }
 
+#ifdef CONFIG_KVM_YOUNG_GFNS
+static __always_inline void
+kvm_mn_young_pages(struct mmu_notifier *mn, unsigned long start,
+		   unsigned int nr_pages, unsigned long *young,
+		   bool (*handler)(struct kvm *kvm, struct kvm_gfn_range *range))
+{
+	const struct kvm_hva_walk walk = {
+		.handler = handler,
+		.lockless = IS_ENABLED(CONFIG_KVM_MMU_LOCKLESS_AGING),
+		.young = young,
+		.young_start = start,
+	};
+
+	kvm_walk_hva(mn_to_kvm(mn), start, start + nr_pages * PAGE_SIZE, &walk);
+}
+
+static void kvm_mn_test_young_pages(struct mmu_notifier *mn,
+				    struct mm_struct *mm, unsigned long start,
+				    unsigned int nr_pages, unsigned long *young)
+{
+	trace_kvm_test_age_hva(start);
+	kvm_mn_young_pages(mn, start, nr_pages, young, kvm_test_young_gfns);
+}
+
+static void kvm_mn_clear_young_pages(struct mmu_notifier *mn,
+				     struct mm_struct *mm, unsigned long start,
+				     unsigned int nr_pages,
+				     const unsigned long *pages)
+{
+	trace_kvm_age_hva(start, start + nr_pages * PAGE_SIZE);
+	/* Only read. */
+	kvm_mn_young_pages(mn, start, nr_pages, (unsigned long *)pages,
+			   kvm_clear_young_gfns);
+}
+#endif
+
 /* Life cycle. */
 
 static void kvm_mn_release(struct mmu_notifier *mn, struct mm_struct *mm)
@@ -467,6 +509,10 @@ static const struct mmu_notifier_ops kvm_mn_ops = {
 	.clear_flush_young	= kvm_mn_clear_flush_young,
 	.clear_young		= kvm_mn_clear_young,
 	.test_young		= kvm_mn_test_young,
+#ifdef CONFIG_KVM_YOUNG_GFNS
+	.test_young_pages	= kvm_mn_test_young_pages,
+	.clear_young_pages	= kvm_mn_clear_young_pages,
+#endif
 	.release		= kvm_mn_release,
 };
 
