@@ -229,10 +229,9 @@ static void pageout_test(struct kunit *test)
 
 /* Files lose pages; nobody holds mmap_lock. */
 
-static void truncate_test(struct kunit *test)
+static void truncate(struct kunit *test, struct file *file, unsigned long flags)
 {
-	struct file *file = mnk_file(test, LEN);
-	struct mnk_pair *p = watch_file(test, file, MAP_SHARED);
+	struct mnk_pair *p = watch_file(test, file, flags);
 
 	KUNIT_ASSERT_EQ(test, 0, vfs_truncate(&file->f_path, 0));
 	/* Before the pages go, and behind those that were copied meanwhile. */
@@ -240,15 +239,24 @@ static void truncate_test(struct kunit *test)
 	expect_seen(test, p, MNK_ABSENT, MNK_ABSENT);
 }
 
+static void truncate_shmem_test(struct kunit *test)
+{
+	truncate(test, mnk_file(test, LEN), MAP_SHARED);
+}
+
 /* Copies that a process made for itself go, too. */
 static void truncate_private_test(struct kunit *test)
 {
-	struct file *file = mnk_file(test, LEN);
-	struct mnk_pair *p = watch_file(test, file, MAP_PRIVATE);
+	truncate(test, mnk_file(test, LEN), MAP_PRIVATE);
+}
 
-	KUNIT_ASSERT_EQ(test, 0, vfs_truncate(&file->f_path, 0));
-	expect_sections(test, p, 2, MMU_NOTIFY_CLEAR);
-	expect_seen(test, p, MNK_ABSENT, MNK_ABSENT);
+/* A file whose pages are in the page cache and nowhere else. */
+static void truncate_file_test(struct kunit *test)
+{
+	struct file *file = mnk_open(test, "ramfs", "mnk", O_RDWR | O_CREAT);
+
+	KUNIT_ASSERT_EQ(test, 0, vfs_truncate(&file->f_path, LEN));
+	truncate(test, file, MAP_SHARED);
 }
 
 static void punch_hole_test(struct kunit *test)
@@ -442,8 +450,9 @@ static struct kunit_case vma_cases[] = {
 	KUNIT_CASE(free_test),
 	KUNIT_CASE(cold_test),
 	KUNIT_CASE(pageout_test),
-	KUNIT_CASE(truncate_test),
+	KUNIT_CASE(truncate_shmem_test),
 	KUNIT_CASE(truncate_private_test),
+	KUNIT_CASE(truncate_file_test),
 	KUNIT_CASE(punch_hole_test),
 	KUNIT_CASE(write_protect_mapping_test),
 	KUNIT_CASE(clean_mapping_test),
