@@ -224,7 +224,11 @@ struct mnk_view {
 unsigned long mnk_map(struct kunit *test, struct file *file, unsigned long len,
 		      unsigned long flags);
 unsigned long mnk_map_anon(struct kunit *test, unsigned long len);
+unsigned long mnk_hole(struct kunit *test, unsigned long len,
+		       unsigned long align);
 struct file *mnk_file(struct kunit *test, unsigned long len);
+struct file *mnk_hugetlb_file(struct kunit *test, unsigned long len,
+			      unsigned long nr_huge);
 void mnk_read(struct kunit *test, unsigned long addr);
 void mnk_write(struct kunit *test, unsigned long addr);
 struct vm_area_struct *mnk_vma(struct kunit *test, unsigned long addr);

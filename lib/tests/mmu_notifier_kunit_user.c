@@ -5,6 +5,7 @@
  */
 
 #include <linux/fs.h>
+#include <linux/hugetlb.h>
 #include <linux/mman.h>
 #include <linux/pagewalk.h>
 #include <linux/shmem_fs.h>
@@ -32,16 +33,69 @@ unsigned long mnk_map_anon(struct kunit *test, unsigned long len)
 	return mnk_map(test, NULL, len, MAP_PRIVATE | MAP_ANONYMOUS);
 }
 
-struct file *mnk_file(struct kunit *test, unsigned long len)
+/*
+ * Addresses where nothing is mapped, and no table is. What is mapped next may
+ * come there.
+ */
+unsigned long mnk_hole(struct kunit *test, unsigned long len,
+		       unsigned long align)
 {
-	struct file *file;
+	unsigned long addr = mnk_map(test, NULL, len + 2 * align, MAP_PRIVATE |
+				     MAP_ANONYMOUS | MAP_NORESERVE);
 
-	file = shmem_kernel_file_setup("mnk", len, EMPTY_VMA_FLAGS);
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(addr, len + 2 * align));
+	return ALIGN(addr, align);
+}
+
+static struct file *hold_file(struct kunit *test, struct file *file)
+{
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
-	KUNIT_ASSERT_EQ(test, 0,
-			kunit_add_action_or_reset(test, mnk_fput, file));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, mnk_fput, file));
 	return file;
 }
+
+struct file *mnk_file(struct kunit *test, unsigned long len)
+{
+	return hold_file(test, shmem_kernel_file_setup("mnk", len,
+						       EMPTY_VMA_FLAGS));
+}
+
+#ifdef CONFIG_HUGETLB_PAGE
+
+static void restore_overcommit(void *pages)
+{
+	default_hstate.nr_overcommit_huge_pages = (unsigned long)pages;
+}
+
+/* As long as one likes, with room for @nr_huge pages of the usual size. */
+struct file *mnk_hugetlb_file(struct kunit *test, unsigned long len,
+			      unsigned long nr_huge)
+{
+	unsigned long pages;
+
+	if (!hugepages_supported())
+		kunit_skip(test, "no huge pages");
+
+	pages = default_hstate.nr_overcommit_huge_pages;
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action(test, restore_overcommit,
+						  (void *)pages));
+	/* Those of earlier tests may not be free yet. */
+	default_hstate.nr_overcommit_huge_pages =
+		pages + READ_ONCE(default_hstate.surplus_huge_pages) + nr_huge;
+	return hold_file(test, hugetlb_file_setup("mnk", len,
+						  mk_vma_flags(VMA_NORESERVE_BIT),
+						  HUGETLB_ANONHUGE_INODE, 0));
+}
+
+#else
+
+struct file *mnk_hugetlb_file(struct kunit *test, unsigned long len,
+			      unsigned long nr_huge)
+{
+	kunit_skip(test, "no hugetlb pages");
+}
+
+#endif
 
 void mnk_read(struct kunit *test, unsigned long addr)
 {
@@ -153,6 +207,22 @@ enum mnk_entry mnk_look(struct mm_struct *mm, unsigned long addr, bool *locked)
 	return look_at_pte(mm, pmd, addr, locked);
 }
 
+/*
+ * Wherever a page call comes, it comes under the lock, and no entry grants what
+ * is taken away.
+ */
+static void check_page_call(struct mnk_sub *sub, const struct mnk_call *call)
+{
+	bool locked;
+	enum mnk_entry entry = mnk_look(sub->mn.mm, call->start, &locked);
+
+	if (entry == MNK_WRITABLE ||
+	    (entry == MNK_READONLY && call->event == MMU_NOTIFY_CLEAR))
+		atomic_inc(&sub->violations);
+	if (!locked && (IS_ENABLED(CONFIG_SMP) || IS_ENABLED(CONFIG_DEBUG_SPINLOCK)))
+		atomic_inc(&sub->violations);
+}
+
 /* Remembers for each kind of callback what the entry looked like then. */
 static void look_in_callback(struct mnk_sub *sub, const struct mnk_call *call)
 {
@@ -161,6 +231,8 @@ static void look_in_callback(struct mnk_sub *sub, const struct mnk_call *call)
 
 	if (call->kind > MNK_PAGE)
 		return;
+	if (call->kind == MNK_PAGE)
+		check_page_call(sub, call);
 	view->entry[call->kind] = mnk_look(sub->mn.mm, view->addr, &locked);
 	view->locked[call->kind] = locked;
 }

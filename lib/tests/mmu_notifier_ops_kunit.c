@@ -358,23 +358,6 @@ static void reap_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mnk_view(o->range)->entry[MNK_END], MNK_ABSENT);
 }
 
-/* Whoever walks the page tables of the CPU hears of its flushes. */
-static void arch_flush_test(struct kunit *test)
-{
-	struct mnk_pair *o = ops_anon(test);
-	struct mnk_sub *arch;
-
-	if (!IS_ENABLED(CONFIG_X86))
-		kunit_skip(test, "hooks differ between architectures");
-
-	arch = mnk_subscribe(test, current->mm, &mnk_arch_ops);
-	KUNIT_ASSERT_EQ(test, 0, vm_munmap(o->addr, LEN));
-	KUNIT_ASSERT_GT(test, arch->nr, 0);
-	KUNIT_EXPECT_EQ(test, arch->nr, mnk_count(arch, MNK_ARCH));
-	KUNIT_EXPECT_LE(test, arch->calls[0].start, o->addr);
-	KUNIT_EXPECT_GE(test, arch->calls[0].end, o->end);
-}
-
 /* Exit: release comes while every page is still there, and is the last call. */
 
 struct dying {
@@ -450,7 +433,6 @@ static struct kunit_case ops_cases[] = {
 	KUNIT_CASE(mkclean_clean_test),
 	KUNIT_CASE(aging_test),
 	KUNIT_CASE(reap_test),
-	KUNIT_CASE(arch_flush_test),
 	KUNIT_CASE(exit_test),
 	{ }
 };

@@ -5,7 +5,6 @@
  * a poisoned hugetlb page, or neighbours worth a look.
  */
 
-#include <linux/file.h>
 #include <linux/hugetlb.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
@@ -214,31 +213,16 @@ static void mkclean_exclusive_test(struct kunit *test)
 
 #if defined(CONFIG_HUGETLB_PAGE) && defined(CONFIG_MEMORY_FAILURE)
 
-static void restore_overcommit(void *pages)
-{
-	default_hstate.nr_overcommit_huge_pages = (unsigned long)pages;
-}
-
 /* Private memory of one hugetlb page, which is there. */
 static unsigned long map_hugetlb(struct kunit *test)
 {
-	unsigned long size, addr, pages;
-	struct file *file;
+	unsigned long size, addr;
 
 	if (!hugepages_supported())
 		kunit_skip(test, "no huge pages");
 
-	pages = default_hstate.nr_overcommit_huge_pages;
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action(test, restore_overcommit,
-						  (void *)pages));
-	default_hstate.nr_overcommit_huge_pages = pages + 1;
 	size = huge_page_size(&default_hstate);
-	file = hugetlb_file_setup("mnk", size, mk_vma_flags(VMA_NORESERVE_BIT),
-				  HUGETLB_ANONHUGE_INODE, 0);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(file));
-	addr = mnk_map(test, file, size, MAP_PRIVATE);
-	/* The mapping has its own reference. */
-	fput(file);
+	addr = mnk_map(test, mnk_hugetlb_file(test, size, 1), size, MAP_PRIVATE);
 	mnk_write(test, addr);
 	return addr;
 }

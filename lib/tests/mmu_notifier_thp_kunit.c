@@ -5,6 +5,7 @@
  * range, however many entries map it.
  */
 
+#include <linux/anon_inodes.h>
 #include <linux/fs.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
@@ -12,6 +13,7 @@
 
 #include "../../mm/internal.h"
 #include "mmu_notifier_kunit.h"
+#include "mmu_notifier_kunit_sys.h"
 
 #define LARGE_PAGES	4
 #define LARGE_ORDER	ilog2(LARGE_PAGES)
@@ -236,70 +238,99 @@ static void migrate_large_test(struct kunit *test)
 	mnk_expect_silence(test, t->page);
 }
 
-/* Collapse: the table of small entries goes away as a whole. */
+/* Entries above a table of PMDs, which are for memory of devices only. */
 
-static void collapse_anon_test(struct kunit *test)
+#if defined(CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD) && \
+	defined(CONFIG_ARCH_SUPPORTS_PUD_PFNMAP)
+
+static vm_fault_t fault_pud(struct vm_fault *vmf, unsigned int order)
 {
-	unsigned long addr = map_huge_anon(test, MADV_NOHUGEPAGE);
-	struct mnk_pair *t;
-
-	mnk_write(test, addr);
-	mnk_write(test, addr + PAGE_SIZE);
-	KUNIT_ASSERT_FALSE(test, is_huge(addr));
-	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, HPAGE_PMD_SIZE,
-					    MADV_HUGEPAGE));
-	t = mnk_watch_pair(test, addr, HPAGE_PMD_SIZE);
-	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, HPAGE_PMD_SIZE,
-					    MADV_COLLAPSE));
-	KUNIT_EXPECT_TRUE(test, is_huge(addr));
-	expect_ranges(test, t);
-	KUNIT_EXPECT_EQ(test, mnk_view(t->range)->entry[MNK_END], MNK_ABSENT);
+	if (order != PUD_ORDER)
+		return VM_FAULT_FALLBACK;
+	/* The first addresses there are; nobody reads what is there. */
+	return vmf_insert_pfn_pud(vmf, 0, false);
 }
 
-/* One section announced all of it. */
-static bool covered(struct mnk_sub *sub, unsigned long start, unsigned long end)
+static vm_fault_t no_fault(struct vm_fault *vmf)
 {
-	unsigned int i;
-
-	for (i = 0; i < min(sub->nr, MNK_MAX_CALLS); i++)
-		if (sub->calls[i].kind == MNK_START &&
-		    sub->calls[i].start <= start && sub->calls[i].end >= end)
-			return true;
-	return false;
+	return VM_FAULT_SIGBUS;
 }
 
-/*
- * A file: its pages are unmapped and the table is taken away from under the
- * i_mmap lock alone. Both are announced, to both kinds of subscribers.
- */
-static void collapse_file_test(struct kunit *test)
+static const struct vm_operations_struct pud_vm_ops = {
+	.fault = no_fault,
+	.huge_fault = fault_pud,
+};
+
+static int map_pud_file(struct file *file, struct vm_area_struct *vma)
 {
-	struct file *file = mnk_file(test, HPAGE_PMD_SIZE);
-	unsigned long addr = map_huge_anon(test, MADV_HUGEPAGE);
-	struct mnk_pair *t;
-	bool locked;
-	int i;
-
-	/* Over the room that is aligned. */
-	addr = kunit_vm_mmap(test, file, addr, HPAGE_PMD_SIZE,
-			     PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, 0);
-	KUNIT_ASSERT_EQ(test, addr & ~HPAGE_PMD_MASK, 0);
-	for (i = 0; i < 4; i++)
-		mnk_write(test, addr + i * PAGE_SIZE);
-	KUNIT_ASSERT_FALSE(test, is_huge(addr));
-	t = mnk_watch_pair(test, addr, HPAGE_PMD_SIZE);
-	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, HPAGE_PMD_SIZE,
-					    MADV_COLLAPSE));
-
-	KUNIT_EXPECT_TRUE(test, covered(t->page, t->addr, t->end));
-	KUNIT_EXPECT_TRUE(test, covered(t->range, t->addr, t->end));
-	KUNIT_EXPECT_EQ(test, mnk_count(t->page, MNK_START),
-			mnk_count(t->page, MNK_END));
-	KUNIT_EXPECT_EQ(test, mnk_count(t->range, MNK_START),
-			mnk_count(t->range, MNK_END));
-	KUNIT_EXPECT_TRUE(test, is_huge(addr) ||
-			  mnk_look(current->mm, addr, &locked) == MNK_ABSENT);
+	vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
+	vma->vm_ops = &pud_vm_ops;
+	return 0;
 }
+
+static const struct file_operations pud_file_ops = {
+	.mmap = map_pud_file,
+};
+
+KUNIT_DEFINE_ACTION_WRAPPER(put_file, fput, struct file *);
+
+static unsigned long map_pud(struct kunit *test)
+{
+	struct file *file = anon_inode_getfile("mnk", &pud_file_ops, NULL, O_RDWR);
+	unsigned long hole, addr;
+	int ret;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, put_file, file));
+	hole = mnk_hole(test, PUD_SIZE, PUD_SIZE);
+	addr = kunit_vm_mmap(test, file, hole, PUD_SIZE, PROT_READ,
+			     MAP_SHARED | MAP_FIXED, 0);
+	KUNIT_ASSERT_EQ(test, addr, hole);
+	mmap_read_lock(current->mm);
+	ret = fixup_user_fault(current->mm, addr, 0, NULL);
+	mmap_read_unlock(current->mm);
+	KUNIT_ASSERT_EQ(test, 0, ret);
+	return addr;
+}
+
+static bool is_pud(unsigned long addr)
+{
+	pud_t *pud = pud_offset(p4d_offset(pgd_offset(current->mm, addr), addr),
+				addr);
+
+	return pud_leaf(*pud);
+}
+
+/* A part of it changes rights: it is taken away for as long as nobody wants it. */
+static void split_pud_test(struct kunit *test)
+{
+	unsigned long addr, end, part;
+	struct mnk_sub *sub;
+
+	if (!has_transparent_pud_hugepage())
+		kunit_skip(test, "no huge entries above PMDs");
+	addr = map_pud(test);
+	end = addr + PUD_SIZE;
+	part = addr + PMD_SIZE;
+	KUNIT_ASSERT_TRUE(test, is_pud(addr));
+	sub = mnk_subscribe(test, current->mm, &mnk_page_ops);
+	KUNIT_ASSERT_EQ(test, 0, mnk_sys(mprotect, addr, PMD_SIZE, PROT_NONE));
+	KUNIT_EXPECT_FALSE(test, is_pud(addr));
+	MNK_EXPECT(test, sub,
+		   CALL_START(addr, part, MMU_NOTIFY_PROTECTION_VMA),
+		   CALL_START(addr, end, MMU_NOTIFY_CLEAR),
+		   CALL_END(addr, end, MMU_NOTIFY_CLEAR),
+		   CALL_END(addr, part, MMU_NOTIFY_PROTECTION_VMA));
+}
+
+#else
+
+static void split_pud_test(struct kunit *test)
+{
+	kunit_skip(test, "no huge entries above PMDs");
+}
+
+#endif
 
 static struct kunit_case thp_cases[] = {
 	KUNIT_CASE(split_pmd_test),
@@ -310,8 +341,7 @@ static struct kunit_case thp_cases[] = {
 	KUNIT_CASE(age_pmd_test),
 	KUNIT_CASE(reclaim_large_test),
 	KUNIT_CASE(migrate_large_test),
-	KUNIT_CASE(collapse_anon_test),
-	KUNIT_CASE(collapse_file_test),
+	KUNIT_CASE(split_pud_test),
 	{ }
 };
 

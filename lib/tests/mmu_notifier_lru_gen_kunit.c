@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of the MMU notifiers: the multi-generational LRU walks the page
+ * tables of processes to find what was accessed.
+ */
+
+#include <linux/delay.h>
+#include <linux/fs.h>
+#include <linux/memcontrol.h>
+#include <linux/mman.h>
+#include <linux/mm_inline.h>
+#include <linux/pagemap.h>
+
+#include "../../mm/internal.h"
+#include "mmu_notifier_kunit.h"
+#include "mmu_notifier_kunit_sys.h"
+
+#define NR_PAGES	4
+#define LEN		(NR_PAGES * PAGE_SIZE)
+
+static unsigned long map_pages(struct kunit *test)
+{
+	unsigned long addr = mnk_map_anon(test, LEN);
+	int i;
+
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, LEN,
+					    MADV_NOHUGEPAGE));
+	for (i = 0; i < NR_PAGES; i++)
+		mnk_write(test, addr + i * PAGE_SIZE);
+	lru_add_drain_all();
+	return addr;
+}
+
+static unsigned long map_huge(struct kunit *test)
+{
+	unsigned long addr = ALIGN(mnk_map_anon(test, 2 * PMD_SIZE), PMD_SIZE);
+
+	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
+		kunit_skip(test, "no huge pages");
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, PMD_SIZE,
+					    MADV_HUGEPAGE));
+	mnk_write(test, addr);
+	lru_add_drain_all();
+	return addr;
+}
+
+/**
+ * struct walk - the walk of the page tables of a process
+ * @process: a child of the test; the CPU accesses none of its memory
+ * @sub: a subscriber to it
+ * @folio: one of its pages
+ * @command: starts a walk, but for its last word
+ */
+struct walk {
+	struct mnk_process *process;
+	struct mnk_sub *sub;
+	struct folio *folio;
+	char command[64];
+};
+
+static struct walk *walk_prepare(struct kunit *test, unsigned long addr)
+{
+	struct walk *w = kunit_kzalloc(test, sizeof(*w), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, w);
+	if (!IS_ENABLED(CONFIG_DEBUG_FS))
+		kunit_skip(test, "no debugfs to start a walk");
+	mnk_set(test, "kernel/mm/lru_gen/enabled", "y");
+	w->process = mnk_fork(test);
+	w->sub = mnk_subscribe(test, w->process->mm, &mnk_page_ops);
+	w->folio = mnk_lock_folio(test, addr);
+	rcu_read_lock();
+	snprintf(w->command, sizeof(w->command), "+ %llu %d 0 60",
+		 mem_cgroup_id(folio_memcg(w->folio)), folio_nid(w->folio));
+	rcu_read_unlock();
+	mnk_unlock_folio(w->folio);
+	return w;
+}
+
+/* Begins a generation; @force looks at tables that were not of use before. */
+static void walk(struct kunit *test, struct walk *w, bool force)
+{
+	char line[80];
+
+	/* As when it is scheduled: else there would be nothing to look for. */
+	lru_gen_use_mm(w->process->mm);
+	snprintf(line, sizeof(line), "%s %d\n", w->command, force);
+	mnk_write_user(test, mnk_open(test, "debugfs", "lru_gen", O_WRONLY), line);
+}
+
+static void expect_pages(struct kunit *test, struct walk *w, unsigned long addr)
+{
+	struct mnk_call want[NR_PAGES];
+	int i;
+
+	for (i = 0; i < NR_PAGES; i++)
+		want[i] = CALL_PLAIN(MNK_CLEAR_YOUNG, addr + i * PAGE_SIZE,
+				     addr + (i + 1) * PAGE_SIZE);
+	mnk_expect_calls(test, w->sub, want, NR_PAGES);
+}
+
+/* All entries of the CPU are old, and every page is asked for. */
+static void page_test(struct kunit *test)
+{
+	unsigned long addr = map_pages(test);
+	struct walk *w = walk_prepare(test, addr);
+	int gen, i;
+
+	walk(test, w, true);
+	expect_pages(test, w, addr);
+	gen = folio_lru_gen(w->folio);
+	walk(test, w, true);
+	expect_pages(test, w, addr);
+	KUNIT_EXPECT_EQ(test, gen, folio_lru_gen(w->folio));
+	/* What was accessed twice comes into the youngest generation. */
+	w->sub->young = true;
+	for (i = 0; i < 2; i++) {
+		walk(test, w, true);
+		expect_pages(test, w, addr);
+	}
+	KUNIT_EXPECT_NE(test, gen, folio_lru_gen(w->folio));
+}
+
+/*
+ * The CPU does not mark a table as accessed by which only others look pages up.
+ * It is not passed over for that.
+ */
+static void table_test(struct kunit *test)
+{
+	unsigned long addr = map_pages(test);
+	struct walk *w = walk_prepare(test, addr);
+	int i;
+
+	w->sub->young = true;
+	walk(test, w, true);
+	expect_pages(test, w, addr);
+	for (i = 0; i < 3; i++) {
+		walk(test, w, false);
+		expect_pages(test, w, addr);
+	}
+}
+
+static void huge_test(struct kunit *test)
+{
+	unsigned long addr = map_huge(test);
+	struct walk *w = walk_prepare(test, addr);
+	int gen = folio_lru_gen(w->folio), i;
+
+	for (i = 0; i < 3; i++) {
+		KUNIT_EXPECT_EQ(test, gen, folio_lru_gen(w->folio));
+		w->sub->young = i > 0;
+		walk(test, w, true);
+		MNK_EXPECT(test, w->sub,
+			   CALL_PLAIN(MNK_CLEAR_YOUNG, addr, addr + PMD_SIZE));
+	}
+	KUNIT_EXPECT_NE(test, gen, folio_lru_gen(w->folio));
+}
+
+static struct kunit_case lru_gen_cases[] = {
+	KUNIT_CASE(page_test),
+	KUNIT_CASE(table_test),
+	KUNIT_CASE(huge_test),
+	{ }
+};
+
+static struct kunit_suite lru_gen_suite = {
+	.name = "mmu_notifier_lru_gen",
+	.test_cases = lru_gen_cases,
+};
+
+kunit_test_suite(lru_gen_suite);
