@@ -18,9 +18,10 @@
 #define NR_PAGES	4
 #define LEN		(NR_PAGES * PAGE_SIZE)
 
+/* Below one page table. */
 static unsigned long map_pages(struct kunit *test)
 {
-	unsigned long addr = mnk_map_anon(test, LEN);
+	unsigned long addr = ALIGN(mnk_map_anon(test, 2 * LEN), LEN);
 	int i;
 
 	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, LEN,
@@ -49,25 +50,35 @@ static unsigned long map_huge(struct kunit *test)
  * @process: a child of the test; the CPU accesses none of its memory
  * @sub: a subscriber to it
  * @folio: one of its pages
+ * @start: first address of the mapping in the page table of @folio
+ * @end: first address behind that
+ * @pages: those that are mapped, as bits from @start on
  * @command: starts a walk, but for its last word
  */
 struct walk {
 	struct mnk_process *process;
 	struct mnk_sub *sub;
 	struct folio *folio;
+	unsigned long start;
+	unsigned long end;
+	unsigned long pages;
 	char command[64];
 };
 
 static struct walk *walk_prepare(struct kunit *test, unsigned long addr)
 {
 	struct walk *w = kunit_kzalloc(test, sizeof(*w), GFP_KERNEL);
+	struct vm_area_struct *vma = mnk_vma(test, addr);
 
 	KUNIT_ASSERT_NOT_NULL(test, w);
 	if (!IS_ENABLED(CONFIG_DEBUG_FS))
 		kunit_skip(test, "no debugfs to start a walk");
 	mnk_set(test, "kernel/mm/lru_gen/enabled", "y");
 	w->process = mnk_fork(test);
-	w->sub = mnk_subscribe(test, w->process->mm, &mnk_page_ops);
+	w->sub = mnk_subscribe(test, w->process->mm, &mnk_young_ops);
+	w->start = max(addr & PMD_MASK, vma->vm_start);
+	w->end = min((addr & PMD_MASK) + PMD_SIZE, vma->vm_end);
+	w->pages = (BIT(NR_PAGES) - 1) << ((addr - w->start) >> PAGE_SHIFT);
 	w->folio = mnk_lock_folio(test, addr);
 	rcu_read_lock();
 	snprintf(w->command, sizeof(w->command), "+ %llu %d 0 60",
@@ -88,18 +99,24 @@ static void walk(struct kunit *test, struct walk *w, bool force)
 	mnk_write_user(test, mnk_open(test, "debugfs", "lru_gen", O_WRONLY), line);
 }
 
-static void expect_pages(struct kunit *test, struct walk *w, unsigned long addr)
+/* Asked for all at once, and told at once what was taken for accessed. */
+static void expect_pages(struct kunit *test, struct walk *w)
 {
-	struct mnk_call want[NR_PAGES];
-	int i;
+	const struct mnk_call want[] = {
+		CALL_PLAIN(MNK_TEST_YOUNG_PAGES, w->start, w->end),
+		CALL_PLAIN(MNK_CLEAR_YOUNG_PAGES, w->start, w->end),
+	};
+	bool young = w->sub->young_pages;
 
-	for (i = 0; i < NR_PAGES; i++)
-		want[i] = CALL_PLAIN(MNK_CLEAR_YOUNG, addr + i * PAGE_SIZE,
-				     addr + (i + 1) * PAGE_SIZE);
-	mnk_expect_calls(test, w->sub, want, NR_PAGES);
+	mnk_expect_calls(test, w->sub, want, 1 + young);
+	if (young)
+		KUNIT_EXPECT_EQ(test, w->sub->cleared_pages, w->pages);
 }
 
-/* All entries of the CPU are old, and every page is asked for. */
+/*
+ * All entries of the CPU are old, and every page is asked for. One that has no
+ * entry is not told to be cleared.
+ */
 static void page_test(struct kunit *test)
 {
 	unsigned long addr = map_pages(test);
@@ -107,16 +124,16 @@ static void page_test(struct kunit *test)
 	int gen, i;
 
 	walk(test, w, true);
-	expect_pages(test, w, addr);
+	expect_pages(test, w);
 	gen = folio_lru_gen(w->folio);
 	walk(test, w, true);
-	expect_pages(test, w, addr);
+	expect_pages(test, w);
 	KUNIT_EXPECT_EQ(test, gen, folio_lru_gen(w->folio));
 	/* What was accessed twice comes into the youngest generation. */
-	w->sub->young = true;
+	w->sub->young_pages = w->pages | (w->pages << 1);
 	for (i = 0; i < 2; i++) {
 		walk(test, w, true);
-		expect_pages(test, w, addr);
+		expect_pages(test, w);
 	}
 	KUNIT_EXPECT_NE(test, gen, folio_lru_gen(w->folio));
 }
@@ -131,12 +148,12 @@ static void table_test(struct kunit *test)
 	struct walk *w = walk_prepare(test, addr);
 	int i;
 
-	w->sub->young = true;
+	w->sub->young_pages = w->pages;
 	walk(test, w, true);
-	expect_pages(test, w, addr);
+	expect_pages(test, w);
 	for (i = 0; i < 3; i++) {
 		walk(test, w, false);
-		expect_pages(test, w, addr);
+		expect_pages(test, w);
 	}
 }
 
