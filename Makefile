@@ -39,7 +39,7 @@ run	= $(py) $(bed)/machine/run.py --kernel $(BUILD)/kernel
 
 .DEFAULT_GOAL := help
 .PHONY: help arch deps base mainline tree refresh check-refresh series kernel run \
-	check clients peers debug-kernel run-debug check-debug lint clean
+	model check clients peers debug-kernel run-debug check-debug lint clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,7 +80,10 @@ run: kernel ## The main job: a KVM guest larger than its host's memory swaps, it
 		$(call opt,GUESTS,--guests) $(call opt,PASSES,--passes) \
 		$(call opt,SEED,--seed) $(call opt,REPEAT,--repeat)
 
-check: kernel ## All tests: conversion, removal, KUnit, races, a guest that swaps
+model: deps ## Search the Promela models of registration, sections and teardown
+	@$(py) $(bed)/model/model.py $(BUILD)
+
+check: kernel ## All tests: conversion, removal, models, KUnit, races, a guest that swaps
 	@$(py) $(bed)/check.py $(BUILD)
 
 clients: tree ## Compile every subscriber of the kernel (ARCHES="x86_64 arm64 ...")
@@ -108,4 +111,4 @@ lint: tree ## checkpatch on the series, shellcheck on the scripts
 clean: ## Delete everything that was built, keep what was downloaded
 	rm -rf $(BUILD)/kernel $(BUILD)/debug $(BUILD)/run $(BUILD)/run-debug \
 		$(BUILD)/check $(BUILD)/series $(BUILD)/baseline $(BUILD)/clients \
-		$(BUILD)/peers
+		$(BUILD)/peers $(BUILD)/model

@@ -678,13 +678,23 @@ static int mn_publish(struct mmu_notifier_subscriptions *subs,
 }
 
 /*
- * Turns the hooks on. Takes the CPU hotplug lock and so is called before
- * mmap_lock is, wherever the interface leaves that to us.
+ * Turns the hooks on, every one of them before it returns. static_key_enabled()
+ * does not tell: it is true while another task still patches the hooks, and a
+ * section that comes by one of the rest would be missed.
+ *
+ * Takes the CPU hotplug lock and so is called before mmap_lock is, wherever the
+ * interface leaves that to us.
  */
 void mmu_notifier_enable(void)
 {
-	if (!static_key_enabled(&mmu_notifier_used))
-		static_branch_enable(&mmu_notifier_used);
+	static bool enabled;
+
+	/* Pairs with the release below. */
+	if (smp_load_acquire(&enabled))
+		return;
+	static_branch_enable(&mmu_notifier_used);
+	/* Pairs with the acquire above. */
+	smp_store_release(&enabled, true);
 }
 
 /**

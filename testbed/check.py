@@ -101,7 +101,7 @@ def console_end(path, most=40):
 def testbed(steps):
     """The tools of the test bed"""
     passed = failed = 0
-    for folder in ("base", "tree", "machine"):
+    for folder in ("base", "tree", "machine", "model"):
         code, text = steps.run("unittest-" + folder, sys.executable, "-m", "unittest", "discover",
                                "-s", os.path.join(HERE, folder), "-p", "test_*.py")
         ran = re.search(r"^Ran (\d+) test", text, re.M)
@@ -133,6 +133,20 @@ def removal(steps):
     if code != 1:
         steps.show("removal", text)
     return int(code == 1), int(code != 1)
+
+
+def model(steps):
+    """Models of the protocols, searched by spin"""
+    code, text = steps.run("model", sys.executable, os.path.join(HERE, "model", "model.py"),
+                           steps.build, show=True)
+    counts = re.search(r"^(\d+) passed, (\d+) failed$", text, re.M)
+    for line in re.findall(r"^FAILED: (.*)$", text, re.M):
+        steps.faults.append(f"model: {line}")
+    if not counts:
+        steps.show("model", text)
+        return 0, 1
+    passed, failed = map(int, counts.groups())
+    return passed, max(failed, int(code != 0))
 
 
 def baseline(steps):
@@ -213,7 +227,7 @@ def guest_faults(out, wanted):
 
 
 # Step and its usual seconds on two cores.
-STEPS = [(testbed, 30), (conversion, 10), (removal, 5), (baseline, 240), (kunit, 60),
+STEPS = [(testbed, 30), (conversion, 10), (removal, 5), (model, 30), (baseline, 240), (kunit, 60),
          (races, 120), (guests, 180)]
 
 
