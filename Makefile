@@ -9,8 +9,22 @@ bed	:= testbed
 py	:= PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 python3
 config	:= $(bed)/machine/config
 
+# What runs where, the main job first; what the machine of each needs.
+guests_x86_64	:= linux-guest small-guest
+guests_arm64	:= small-guest
+checks_arm64	:= kunit races guests
+packages_x86_64	:= qemu-system-x86
+packages_arm64	:= qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+arches	:= x86_64 arm64
+guests	= $(guests_$(ARCH))
+
+# Build directories of an architecture: build/kernel is x86_64's.
+on	:= $(patsubst %,-%,$(filter-out x86_64,$(ARCH)))
+kernel	:= $(BUILD)/kernel$(on)
+fragments := $(config)/base.config $(config)/$(ARCH).config $(config)/kunit.config
+
 # Options of "make run". Empty: the default of the job.
-GUEST	?= linux-guest
+GUEST	?= $(firstword $(guests))
 HOST_MB	?=
 GUEST_MB ?=
 GUESTS	?=
@@ -35,7 +49,7 @@ trace	:= $(trace),mmu_notifier/mmu_notifier_range_start:folio
 trace	:= $(trace),mmu_notifier/mmu_notifier_young:op
 
 opt	= $(if $($(1)),$(2) $($(1)))
-run	= $(py) $(bed)/machine/run.py --kernel $(BUILD)/kernel
+build_kernel = $(py) $(bed)/machine/build_kernel.py --arch $(ARCH) $(BUILD)/tree
 
 .DEFAULT_GOAL := help
 .PHONY: help arch deps base mainline tree refresh check-refresh series kernel run \
@@ -43,13 +57,17 @@ run	= $(py) $(bed)/machine/run.py --kernel $(BUILD)/kernel
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo 'Options of run: GUEST=linux-guest|small-guest SWAP=zram|disk LRU=mglru|classic HOST_MB= GUEST_MB= GUESTS= PASSES= SEED= REPEAT='
+	@echo 'Options of run: ARCH=x86_64|arm64 GUEST=linux-guest|small-guest (arm64: small-guest) SWAP=zram|disk LRU=mglru|classic HOST_MB= GUEST_MB= GUESTS= PASSES= SEED= REPEAT='
 
 arch:
-	@test '$(ARCH)' = x86_64 || { echo 'ARCH=$(ARCH) is not supported; the only one is ARCH=x86_64.' >&2; exit 2; }
+ifeq ($(filter $(ARCH),$(arches)),)
+	@echo 'ARCH=$(ARCH) is not supported; choose one of: $(arches).' >&2; exit 2
+else ifeq ($(filter $(GUEST),$(guests)),)
+	@echo 'GUEST=$(GUEST) is not there on $(ARCH); choose one of: $(guests).' >&2; exit 2
+endif
 
 deps: arch ## Install the packages that the other targets need (as root)
-	@$(bed)/deps $(BUILD)
+	@$(bed)/deps $(BUILD) $(packages_$(ARCH))
 
 base: deps ## Fetch Linux 7.3.4, verify it, remove mainline's MMU notifiers
 	@$(py) $(bed)/base/base.py base --build $(BUILD)
@@ -70,12 +88,11 @@ series: tree ## Write the mail series to build/series
 	@$(py) $(bed)/tree/tree.py series --build $(BUILD)
 
 kernel: tree ## Build the kernel of the machine
-	@$(py) $(bed)/machine/build_kernel.py $(BUILD)/tree $(BUILD)/kernel \
-		$(config)/base.config $(config)/kunit.config
+	@$(build_kernel) $(kernel) $(fragments)
 
 run: kernel ## The main job: a KVM guest larger than its host's memory swaps, its data is verified
-	@$(run) --out $(BUILD)/run --job $(GUEST) --swap $(SWAP) --lru $(LRU) \
-		--trace $(trace) \
+	@$(py) $(bed)/machine/run.py --kernel $(kernel) --out $(BUILD)/run$(on) \
+		--job $(GUEST) --swap $(SWAP) --lru $(LRU) --trace $(trace) \
 		$(call opt,HOST_MB,--host-mb) $(call opt,GUEST_MB,--guest-mb) \
 		$(call opt,GUESTS,--guests) $(call opt,PASSES,--passes) \
 		$(call opt,SEED,--seed) $(call opt,REPEAT,--repeat)
@@ -84,7 +101,7 @@ model: deps ## Search the Promela models of registration, sections and teardown
 	@$(py) $(bed)/model/model.py $(BUILD)
 
 check: kernel ## All tests: conversion, removal, models, KUnit, races, a guest that swaps
-	@$(py) $(bed)/check.py $(BUILD)
+	@$(py) $(bed)/check.py --kernel $(notdir $(kernel)) $(BUILD) $(checks_$(ARCH))
 
 clients: tree ## Compile every subscriber of the kernel (ARCHES="x86_64 arm64 ...")
 	@$(bed)/deps $(BUILD) $(compilers)
@@ -95,20 +112,19 @@ peers: tree mainline ## The kernel's own suites on mainline and on ours, side by
 	@$(py) $(bed)/peers/peers.py $(BUILD) $(TESTS)
 
 debug-kernel: tree ## Build the kernel with lockdep, KASAN and the like
-	@$(py) $(bed)/machine/build_kernel.py $(BUILD)/tree $(BUILD)/debug \
-		$(config)/base.config $(config)/kunit.config $(config)/debug.config
+	@$(build_kernel) $(BUILD)/debug$(on) $(fragments) $(config)/debug.config
 
 run-debug: debug-kernel ## A small guest swaps on the debug kernel (5 minutes)
-	@$(py) $(bed)/machine/run.py --kernel $(BUILD)/debug --out $(BUILD)/run-debug \
+	@$(py) $(bed)/machine/run.py --kernel $(BUILD)/debug$(on) --out $(BUILD)/run-debug$(on) \
 		--job small-guest --host-mb 384 --guest-mb 416 --passes 1 --silence 600 --limit 1200
 
 check-debug: debug-kernel ## KUnit, races and guests on the debug kernel
-	@$(py) $(bed)/check.py --kernel debug $(BUILD) kunit races
+	@$(py) $(bed)/check.py --kernel debug$(on) $(BUILD) $(or $(checks_$(ARCH)),kunit races)
 
 lint: tree ## checkpatch on the series, shellcheck on the scripts
 	@$(bed)/lint $(BUILD)
 
 clean: ## Delete everything that was built, keep what was downloaded
-	rm -rf $(BUILD)/kernel $(BUILD)/debug $(BUILD)/run $(BUILD)/run-debug \
+	rm -rf $(foreach dir,kernel debug run run-debug,$(BUILD)/$(dir) $(BUILD)/$(dir)-arm64) \
 		$(BUILD)/check $(BUILD)/series $(BUILD)/baseline $(BUILD)/clients \
 		$(BUILD)/peers $(BUILD)/model

@@ -112,7 +112,7 @@ struct churn_itv {
  * struct churn - what the threads share
  * @mm: the address space
  * @stop: the section threads shall end
- * @churned: the churn threads that have finished
+ * @churned: intervals that have come and gone
  * @late: calls of intervals that were removed
  * @calls: all calls
  * @errors: insertions that failed, intervals that nobody called
@@ -224,10 +224,31 @@ static void churn_intervals(void *data)
 	struct churn *c = data;
 	int i;
 
-	for (i = 0; i < NR_CHURNS; i++)
+	for (i = 0; i < NR_CHURNS; i++) {
 		if (!churn_one(c, i))
 			atomic_inc(&c->errors);
-	atomic_inc(&c->churned);
+		atomic_inc(&c->churned);
+	}
+}
+
+/* However long it takes, as long as it goes on. */
+static void wait_for_churns(struct kunit *test, struct churn *c,
+			    struct mnk_thread *thread)
+{
+	int before;
+
+	do {
+		before = atomic_read(&c->churned);
+		if (wait_for_completion_timeout(&thread->done, MNK_TIMEOUT))
+			return;
+	} while (atomic_read(&c->churned) != before);
+	KUNIT_FAIL_AND_ABORT(test, "no progress");
+}
+
+/* For a test that ends early as well: its threads are waited for. */
+static void stop_threads(void *stop)
+{
+	WRITE_ONCE(*(bool *)stop, true);
 }
 
 static void churn_test(struct kunit *test)
@@ -241,9 +262,11 @@ static void churn_test(struct kunit *test)
 	for (i = 0; i < 4; i++)
 		threads[i] = mnk_thread_run(test, i & 1 ? churn_intervals :
 					    churn_sections, c);
-	mnk_thread_join(test, threads[1]);
-	mnk_thread_join(test, threads[3]);
-	WRITE_ONCE(c->stop, true);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, stop_threads,
+							   &c->stop));
+	wait_for_churns(test, c, threads[1]);
+	wait_for_churns(test, c, threads[3]);
+	kunit_release_action(test, stop_threads, &c->stop);
 	mnk_thread_join(test, threads[0]);
 	mnk_thread_join(test, threads[2]);
 	KUNIT_EXPECT_EQ(test, atomic_read(&c->late), 0);
@@ -352,11 +375,13 @@ static void mirror_test(struct kunit *test)
 						     PAGE_SIZE, &mirror_ops));
 	for (i = 0; i < ARRAY_SIZE(threads); i++)
 		threads[i] = mnk_thread_run(test, mirror_reader, m);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, stop_threads,
+							   &m->stop));
 	for (i = 0; i < NR_CHANGES; i++) {
 		mirror_change(m);
 		cond_resched();
 	}
-	WRITE_ONCE(m->stop, true);
+	kunit_release_action(test, stop_threads, &m->stop);
 	for (i = 0; i < ARRAY_SIZE(threads); i++)
 		mnk_thread_join(test, threads[i]);
 	mmu_interval_notifier_remove(&m->mni);

@@ -21,20 +21,11 @@ sys.dont_write_bytecode = True    # nothing generated beside the sources
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "machine"))
 
 import build_kernel  # noqa: E402
+from arch import COMPILERS  # noqa: E402
 
-# Kernel's name of an architecture: prefix of its compiler, and of its package.
-ARCHES = {
-    "x86_64": ("", "gcc"),
-    "arm64": ("aarch64-linux-gnu-", "gcc-aarch64-linux-gnu"),
-    "powerpc": ("powerpc64le-linux-gnu-", "gcc-powerpc64le-linux-gnu"),
-    "s390": ("s390x-linux-gnu-", "gcc-s390x-linux-gnu"),
-    "riscv": ("riscv64-linux-gnu-", "gcc-riscv64-linux-gnu"),
-    "mips": ("mips64el-linux-gnuabi64-", "gcc-mips64el-linux-gnuabi64"),
-    "loongarch": ("loongarch64-linux-gnu-", "gcc-loongarch64-linux-gnu"),
-}
 # A second configuration of an architecture, for what allmodconfig leaves out.
 OTHERS = {"powerpc-e500": ("corenet64_smp_defconfig", ["VIRTUALIZATION", "KVM_E500MC"])}
-ARCHES["powerpc-e500"] = ARCHES["powerpc"]
+ARCHES = COMPILERS | {"powerpc-e500": COMPILERS["powerpc"]}
 # What a subscriber calls or fills in, and what KVM's subscription calls in arch/.
 CLIENT = (r"\b(__)?mmu_notifier_(register|unregister|get|get_locked|put|synchronize|ops)\b"
           r"|\bmmu_interval_(notifier_(insert|insert_locked|remove|ops)"
@@ -96,8 +87,7 @@ class Arch:
 
     def make(self, *words):
         command = build_kernel.make_command(self.tree, self.out, *words, prefix=self.prefix)
-        env = dict(build_kernel.environment(self.tree, self.out),
-                   ARCH=self.name.partition("-")[0])
+        env = build_kernel.environment(self.tree, self.out, self.name.partition("-")[0])
         with open(os.path.join(self.out, "build.log"), "a", encoding="utf-8") as log:
             return subprocess.run(command, stdout=log, stderr=log, check=False,
                                   env=env, stdin=subprocess.DEVNULL).returncode

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Build the guest programs, static, into a directory."""
+"""Build the guest programs, static: build.py DIRECTORY"""
 import os
 import subprocess
 import sys
@@ -11,7 +11,10 @@ PROGRAMS = {
     "init": ["init.c", "jobs.c", "guests.c", "counter.c", "trace.c", "swap.c",
              "file.c", "param.c", "report.c"],
     "workload": ["workload.c", "file.c", "param.c", "report.c"],
-    "small_guest": ["small_guest.c", "small_guest_code.S", "report.c"],
+    # FOLDER: that of the architecture in the kernel.
+    "small_guest": ["small_guest.c", "small_guest_{folder}.c", "small_guest_{folder}_code.S",
+                    "report.c"],
+    "race_guest": ["race_guest.c", "small_guest_{folder}.c", "small_guest_{folder}_code.S"],
 }
 
 
@@ -25,11 +28,12 @@ def sources_changed(target, sources):
                for name in sources + headers)
 
 
-def build(out, compiler="gcc"):
+def build(out, folder="x86", compiler="gcc"):
     """Return {program: path}; raises CalledProcessError with gcc's own words shown."""
     os.makedirs(out, exist_ok=True)
     paths = {}
     for name, sources in PROGRAMS.items():
+        sources = [source.format(folder=folder) for source in sources]
         target = paths[name] = os.path.join(out, name)
         if sources_changed(target, sources):
             fresh = f"{target}.{os.getpid()}"

@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <linux/kvm.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -27,17 +26,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "small_guest.h"
+
 #define INJECT	"/sys/kernel/debug/mmu_notifier_inject/"
 #define PAGE	4096
 #define PAGES	16
-#define CODE	1	/* page of the code */
-#define DATA	5	/* page that is read */
-#define PORT	0x10
-
-/* Real mode: mov al,[DATA * PAGE]; out PORT,al; jmp back */
-static const unsigned char code[] = {
-	0xa0, 0x00, DATA * PAGE >> 8, 0xe6, PORT, 0xeb, 0xf9,
-};
+#define DATA	5	/* page that is read: behind those that small_guest.h names */
 
 static unsigned char *memory;
 static int vcpu_fd;
@@ -56,7 +50,7 @@ die(const char *format, ...)
 	_exit(2);
 }
 
-static int checked(int result, const char *what)
+int checked(int result, const char *what)
 {
 	if (result < 0)
 		die("%s: %s", what, strerror(errno));
@@ -91,34 +85,32 @@ static void create_vm(void)
 	};
 	int kvm = checked(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
 	int vm = checked(ioctl(kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
-	struct kvm_sregs sregs;
-	struct kvm_regs regs = { .rip = CODE * PAGE, .rflags = 2 };
 
 	memory = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)
 		die("mmap: %s", strerror(errno));
-	memcpy(memory + CODE * PAGE, code, sizeof(code));
+	sg_prepare_memory(memory);
+	*(uint32_t *)(memory + SG_BLOCKS + SG_START) = DATA * PAGE;
 	region.userspace_addr = (uintptr_t)memory;
 	checked(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region), "memory");
 
 	vcpu_fd = checked(ioctl(vm, KVM_CREATE_VCPU, 0), "KVM_CREATE_VCPU");
 	run = mmap(NULL, ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0),
 		   PROT_READ | PROT_WRITE, MAP_SHARED, vcpu_fd, 0);
-	checked(ioctl(vcpu_fd, KVM_GET_SREGS, &sregs), "KVM_GET_SREGS");
-	sregs.cs.base = 0;
-	sregs.cs.selector = 0;
-	checked(ioctl(vcpu_fd, KVM_SET_SREGS, &sregs), "KVM_SET_SREGS");
-	checked(ioctl(vcpu_fd, KVM_SET_REGS, &regs), "KVM_SET_REGS");
+	if (run == MAP_FAILED)
+		die("mmap of the vCPU: %s", strerror(errno));
+	sg_prepare_vcpu(vm, vcpu_fd, 0);
+	sg_enter(vcpu_fd, run, sg_entry_read);
 }
 
 /* Until the guest tells what it read; each call is one read. */
 static int guest_reads(void)
 {
 	checked(ioctl(vcpu_fd, KVM_RUN, 0), "KVM_RUN");
-	if (run->exit_reason != KVM_EXIT_IO || run->io.port != PORT)
+	if (sg_said(run) != SG_DONE)
 		die("unexpected exit %u of the guest", run->exit_reason);
-	return ((unsigned char *)run)[run->io.data_offset];
+	return sg_word(run);
 }
 
 static void *vcpu_thread(void *unused)

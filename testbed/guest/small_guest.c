@@ -7,10 +7,8 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/kvm.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +23,7 @@
 #define PAGE 4096u
 #define MAX_VCPUS 8
 #define SCATTER 7919u		/* prime: the scattered pass visits each page once */
+#define TOO_MANY 65536		/* mismatches, each of which is an exit: no use to go on */
 
 static struct {
 	long mb, vcpus, passes, seed, corrupt;
@@ -65,7 +64,7 @@ static uint32_t *block_of(const struct vcpu *vcpu)
 	return (uint32_t *)(memory + SG_BLOCKS + vcpu->number * SG_BLOCK_SIZE);
 }
 
-static int checked(int result, const char *what)
+int checked(int result, const char *what)
 {
 	if (result < 0)
 		fail("%s: %s", what, strerror(errno));
@@ -107,27 +106,7 @@ static void create_vm(void)
 	memory = allocate(size);
 	region.userspace_addr = (uintptr_t)memory;
 	checked(ioctl(vm_fd, KVM_SET_USER_MEMORY_REGION, &region), "KVM_SET_USER_MEMORY_REGION");
-	memcpy(memory + SG_CODE, sg_code, sg_code_end - sg_code);
-}
-
-static struct kvm_segment flat(int type, uint64_t base)
-{
-	return (struct kvm_segment){
-		.base = base, .limit = 0xffffffff, .selector = type == 11 ? 8 : 16,
-		.type = type, .present = 1, .db = 1, .s = 1, .g = 1,
-	};
-}
-
-static void set_protected_mode(const struct vcpu *vcpu)
-{
-	struct kvm_sregs sregs;
-
-	checked(ioctl(vcpu->fd, KVM_GET_SREGS, &sregs), "KVM_GET_SREGS");
-	sregs.cs = flat(11, 0);
-	sregs.ds = sregs.es = sregs.ss = sregs.gs = flat(3, 0);
-	sregs.fs = flat(3, SG_BLOCKS + vcpu->number * SG_BLOCK_SIZE);
-	sregs.cr0 |= 1;
-	checked(ioctl(vcpu->fd, KVM_SET_SREGS, &sregs), "KVM_SET_SREGS");
+	sg_prepare_memory(memory);
 }
 
 /* The parts are equal, but for the last vCPU, which takes the remainder. */
@@ -149,7 +128,7 @@ static void create_vcpu(int number)
 	vcpu->run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
 	if (vcpu->run == MAP_FAILED)
 		fail("mmap of the vCPU: %s", strerror(errno));
-	set_protected_mode(vcpu);
+	sg_prepare_vcpu(vm_fd, vcpu->fd, number);
 	share_out(vcpu);
 }
 
@@ -166,8 +145,6 @@ static uint32_t stride_of_pass(const struct vcpu *vcpu, long pass)
 
 static void begin_pass(const struct vcpu *vcpu, long pass)
 {
-	struct kvm_regs regs = { .rflags = 2 };
-	const unsigned char *entry = pass ? sg_entry_verify : sg_entry_fill;
 	uint32_t *block = block_of(vcpu);
 
 	block[SG_OLD_KEY / 4] = key_of_pass(pass - 1);
@@ -177,19 +154,40 @@ static void begin_pass(const struct vcpu *vcpu, long pass)
 	block[SG_STRIDE / 4] = stride_of_pass(vcpu, pass);
 	block[SG_LEFT / 4] = vcpu->pages;
 	block[SG_FACTOR / 4] = factor();
-	regs.rip = SG_CODE + (entry - sg_code);
-	checked(ioctl(vcpu->fd, KVM_SET_REGS, &regs), "KVM_SET_REGS");
+	sg_enter(vcpu->fd, vcpu->run, pass ? sg_entry_verify : sg_entry_fill);
+}
+
+static long report_sums(void)
+{
+	struct vcpu sum = { 0 };
+
+	for (int i = 0; i < options.vcpus; i++) {
+		sum.pages_verified += vcpus[i].pages_verified;
+		sum.mismatches += vcpus[i].mismatches;
+		sum.exits += vcpus[i].exits;
+		sum.interrupted += vcpus[i].interrupted;
+	}
+	report("pages_verified", "%ld", sum.pages_verified);
+	report("mismatches", "%ld", sum.mismatches);
+	report("exits", "%ld", sum.exits);
+	report("interrupted", "%ld", sum.interrupted);
+	report("churn_calls", "%ld", churn_calls);
+	return sum.mismatches;
 }
 
 static void report_mismatch(struct vcpu *vcpu)
 {
-	struct kvm_regs regs;
+	struct sg_mismatch at;
 
-	if (vcpu->mismatches++)
+	if (vcpu->mismatches++ == TOO_MANY) {
+		report_sums();
+		fail("vcpu %d: too many words differ to go on", vcpu->number);
+	}
+	if (vcpu->mismatches > 1)
 		return;
-	checked(ioctl(vcpu->fd, KVM_GET_REGS, &regs), "KVM_GET_REGS");
-	report("first_mismatch", "vcpu %d address 0x%llx expected 0x%08llx found 0x%08llx",
-	       vcpu->number, regs.rsi + regs.rcx, regs.rax & 0xffffffff, regs.rbx & 0xffffffff);
+	at = sg_mismatch(vcpu->fd);
+	report("first_mismatch", "vcpu %d address 0x%llx expected 0x%08x found 0x%08x",
+	       vcpu->number, (unsigned long long)at.address, at.expected, at.found);
 }
 
 static void progress(const struct vcpu *vcpu, long pass)
@@ -206,32 +204,21 @@ static void progress(const struct vcpu *vcpu, long pass)
 }
 
 /* Returns 1 when the guest says that the pass is done. */
-static int handle_io(struct vcpu *vcpu, long pass)
+static int handle_exit(struct vcpu *vcpu, long pass)
 {
-	const struct kvm_run *run = vcpu->run;
-
-	if (run->io.direction != KVM_EXIT_IO_OUT || run->io.size != 4)
-		fail("vcpu %d: unexpected access to port 0x%x", vcpu->number, run->io.port);
-	switch (run->io.port) {
-	case SG_PORT_DONE:
+	switch (sg_said(vcpu->run)) {
+	case SG_DONE:
 		return 1;
-	case SG_PORT_PROGRESS:
+	case SG_PROGRESS:
 		progress(vcpu, pass);
 		return 0;
-	case SG_PORT_MISMATCH:
+	case SG_MISMATCH:
 		report_mismatch(vcpu);
 		return 0;
 	}
-	fail("vcpu %d: unexpected port 0x%x", vcpu->number, run->io.port);
-}
-
-static void unexpected_exit(const struct vcpu *vcpu)
-{
-	struct kvm_regs regs = { 0 };
-
-	ioctl(vcpu->fd, KVM_GET_REGS, &regs);
 	fail("vcpu %d: unexpected exit %u (suberror %u) at 0x%llx", vcpu->number,
-	     vcpu->run->exit_reason, vcpu->run->internal.suberror, regs.rip);
+	     vcpu->run->exit_reason, vcpu->run->internal.suberror,
+	     (unsigned long long)sg_pc(vcpu->fd));
 }
 
 static void run_pass(struct vcpu *vcpu, long pass)
@@ -244,9 +231,7 @@ static void run_pass(struct vcpu *vcpu, long pass)
 			continue;
 		}
 		vcpu->exits++;
-		if (vcpu->run->exit_reason != KVM_EXIT_IO)
-			unexpected_exit(vcpu);
-		if (handle_io(vcpu, pass))
+		if (handle_exit(vcpu, pass))
 			break;
 	}
 	/* The count that the guest itself kept is what proves the pass. */
@@ -336,24 +321,6 @@ static void run_guest(void)
 		pthread_join(thread, NULL);
 	for (int i = 0; i < options.vcpus; i++)
 		verify_from_host(&vcpus[i]);
-}
-
-static long report_sums(void)
-{
-	struct vcpu sum = { 0 };
-
-	for (int i = 0; i < options.vcpus; i++) {
-		sum.pages_verified += vcpus[i].pages_verified;
-		sum.mismatches += vcpus[i].mismatches;
-		sum.exits += vcpus[i].exits;
-		sum.interrupted += vcpus[i].interrupted;
-	}
-	report("pages_verified", "%ld", sum.pages_verified);
-	report("mismatches", "%ld", sum.mismatches);
-	report("exits", "%ld", sum.exits);
-	report("interrupted", "%ld", sum.interrupted);
-	report("churn_calls", "%ld", churn_calls);
-	return sum.mismatches;
 }
 
 static long number(const char *text)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Configure and build the kernel of the machine: SRC OUT FRAGMENT...
 
-Fragments are merged over tinyconfig (x86_64). Every option asked for must be
-in the final .config, or the build is refused.
+Fragments are merged over tinyconfig. Every option asked for must be in the
+final .config, or the build is refused.
 """
 import argparse
 import contextlib
@@ -16,10 +16,9 @@ import subprocess
 import sys
 import time
 
-ARCH = "x86_64"
+from arch import ARCHES
+
 STEP = 20                   # seconds between progress lines
-USUAL_OBJECTS = 1460        # first cold build on two cores; later ones are remembered in OUT
-USUAL_SECONDS = 750
 ERROR_LINE = re.compile(r"(?:\berror\b|\*\*\*|undefined reference|Error \d)", re.I)
 ASKED = re.compile(r"(CONFIG_\w+)=(.*)")
 REFUSED = re.compile(r"# (CONFIG_\w+) is not set")
@@ -69,8 +68,8 @@ def locked(out):
         yield
 
 
-def environment(src, out):
-    env = dict(os.environ, ARCH=ARCH, LOCALVERSION="", LC_ALL="C",
+def environment(src, out, arch_name):
+    env = dict(os.environ, ARCH=arch_name, LOCALVERSION="", LC_ALL="C",
                KBUILD_BUILD_USER="mn", KBUILD_BUILD_HOST="testbed",
                KBUILD_BUILD_TIMESTAMP="2000-01-01")
     # Paths relative to the common root let two trees share compiled objects.
@@ -88,15 +87,15 @@ def make_command(src, out, *targets, prefix=""):
     return command + list(targets)
 
 
-def configure(src, out, fragments, env, log):
+def configure(src, out, arch, fragments, env, log):
     """Write OUT/.config; leave it untouched when nothing changed."""
     stage = os.path.join(out, ".config.next")
     env = dict(env, KCONFIG_CONFIG=stage)
     quiet = {"stdout": log, "stderr": subprocess.STDOUT, "env": env}
     merge = os.path.join(src, "scripts", "kconfig", "merge_config.sh")
-    steps = [make_command(src, out, "tinyconfig"),
+    steps = [make_command(src, out, "tinyconfig", prefix=arch.prefix),
              [merge, "-m", "-O", out, stage, *fragments],
-             make_command(src, out, "olddefconfig")]
+             make_command(src, out, "olddefconfig", prefix=arch.prefix)]
     for step in steps:
         if subprocess.run(step, check=False, **quiet).returncode:
             raise BuildError(f"The configuration step {os.path.basename(step[0])} failed; "
@@ -114,13 +113,13 @@ def configure(src, out, fragments, env, log):
         os.replace(stage, config)
 
 
-def usual(out):
+def usual(out, arch):
     """(objects, seconds) of an earlier full build here, or of ours."""
     try:
         objects, seconds = read(os.path.join(out, ".mn-usual")).split()
         return int(objects), int(seconds)
     except (OSError, ValueError):
-        return USUAL_OBJECTS, USUAL_SECONDS
+        return arch.usual
 
 
 def count_objects(log_path):
@@ -143,9 +142,9 @@ def stop(process, patience=5):
             return
 
 
-def watch(process, log_path, out, begin):
+def watch(process, log_path, expected, begin):
     """Report until make ends; never leave it running."""
-    objects, seconds = usual(out)
+    objects, seconds = expected
     try:
         while True:
             try:
@@ -159,18 +158,18 @@ def watch(process, log_path, out, begin):
         raise
 
 
-def build(src, out, fragments, targets):
+def build(src, out, arch, fragments, targets):
     begin = time.monotonic()
-    env = environment(src, out)
+    env = environment(src, out, arch.name)
     log_path = os.path.join(out, "build.log")
     fresh = not os.path.exists(os.path.join(out, "vmlinux"))
     with open(log_path, "w", encoding="utf-8") as log:
-        configure(src, out, fragments, env, log)
+        configure(src, out, arch, fragments, env, log)
         log.flush()
-        command = make_command(src, out, f"-j{os.cpu_count()}", *targets)
+        command = make_command(src, out, f"-j{os.cpu_count()}", *targets, prefix=arch.prefix)
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT,
                                    env=env, start_new_session=True)
-        code = watch(process, log_path, out, begin)
+        code = watch(process, log_path, usual(out, arch), begin)
     if code:
         print("\n".join(first_errors(log_path)), file=sys.stderr)
         raise BuildError(f"The kernel did not build; the whole log is {log_path}.")
@@ -180,7 +179,7 @@ def build(src, out, fragments, targets):
         with open(os.path.join(out, ".mn-usual"), "w", encoding="utf-8") as file:
             file.write(f"{built} {elapsed}\n")
     print(f"kernel: {built} objects built in {elapsed} s, "
-          f"image {os.path.join(out, 'arch/x86/boot/bzImage')}", flush=True)
+          f"image {arch.image_path(out)}", flush=True)
 
 
 class Parser(argparse.ArgumentParser):
@@ -195,7 +194,8 @@ def arguments(argv):
     parser.add_argument("src", help="kernel source tree, clean")
     parser.add_argument("out", help="build directory, outside the source")
     parser.add_argument("fragments", nargs="+", help="configuration fragments, later ones win")
-    parser.add_argument("--target", action="append", help="make target (default bzImage)")
+    parser.add_argument("--arch", choices=ARCHES, default="x86_64", help="default x86_64")
+    parser.add_argument("--target", action="append", help="make target (default: the image)")
     return parser.parse_args(argv)
 
 
@@ -207,16 +207,20 @@ def main(argv=None):
     args = arguments(argv)
     signal.signal(signal.SIGTERM, interrupted)
     src, out = os.path.abspath(args.src), os.path.abspath(args.out)
+    arch = ARCHES[args.arch]
     try:
         if not os.path.exists(os.path.join(src, "Kbuild")):
             raise BuildError(f"{args.src} is not a kernel source tree.")
         for fragment in args.fragments:
             if not os.path.exists(fragment):
                 raise BuildError(f"The configuration fragment {fragment} does not exist.")
+        compiler, package = arch.compiler
+        if not shutil.which(compiler):
+            raise BuildError(f"{compiler} is not installed; it is in the package {package}.")
         os.makedirs(out, exist_ok=True)
         with locked(out):
-            build(src, out, [os.path.abspath(f) for f in args.fragments],
-                  args.target or ["bzImage"])
+            build(src, out, arch, [os.path.abspath(f) for f in args.fragments],
+                  args.target or [arch.image])
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1

@@ -6,8 +6,6 @@ import re
 import shutil
 import subprocess
 
-QEMU = "qemu-system-x86_64"
-QEMU_PACKAGE = "qemu-system-x86"
 # All that q35 reads when it starts a kernel given on the command line.
 FIRMWARE = ["bios-256k.bin", "kvmvapic.bin", "linuxboot_dma.bin"]
 FIRMWARE_DIRS = ["/usr/share/qemu", "/usr/share/seabios", "/usr/local/share/qemu"]
@@ -38,13 +36,13 @@ def firmware(name):
         if os.path.exists(path):
             return path
     raise MissingError(f"The firmware file {name} is missing; it is in the package seabios "
-                       f"or {QEMU_PACKAGE}.")
+                       "or qemu-system-x86.")
 
 
-def qemu_files():
+def qemu_files(arch):
     """{path in the machine: path here} of a QEMU that starts there."""
-    binary = program(QEMU, QEMU_PACKAGE)
-    files = {f"/qemu/{QEMU}": binary}
+    binary = program(arch.qemu, arch.qemu_package)
+    files = {f"/qemu/{arch.qemu}": binary}
     files.update((path, path) for path in libraries(binary))
     files.update((f"/qemu/share/{name}", firmware(name)) for name in FIRMWARE)
     return files
@@ -76,8 +74,8 @@ def write(kernel_build, files, archive):
     return archive
 
 
-def bzimage(kernel_build):
-    path = os.path.join(kernel_build, "arch", "x86", "boot", "bzImage")
+def image(kernel_build, arch):
+    path = arch.image_path(kernel_build)
     if not os.path.exists(path):
         raise MissingError(f"{kernel_build} has no kernel image: build the kernel first.")
     return path
@@ -87,14 +85,14 @@ def guest(kernel_build, programs, archive):
     return write(kernel_build, {"/init": programs["workload"]}, archive)
 
 
-def host(kernel_build, programs, archive, inner=None, extra=None):
+def host(kernel_build, arch, programs, archive, inner=None, extra=None):
     """inner: archive of the Linux guest; extra: {path there: path here}."""
     files = {"/init": programs["init"], "/small_guest": programs["small_guest"]}
-    if shutil.which("busybox"):
+    if not arch.prefix and shutil.which("busybox"):     # the one here runs there
         files["/bin/busybox"] = files["/bin/sh"] = shutil.which("busybox")
     if inner:
-        files.update(qemu_files())
-        files["/guest/bzImage"] = bzimage(kernel_build)
+        files.update(qemu_files(arch))
+        files["/guest/bzImage"] = image(kernel_build, arch)
         files["/guest/initrd"] = inner
     files.update(extra or {})
     return write(kernel_build, files, archive)

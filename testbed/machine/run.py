@@ -13,6 +13,7 @@ sys.dont_write_bytecode = True    # nothing generated beside the sources
 sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "guest"))
 
+import arch as architectures  # noqa: E402
 import build as guest_programs  # noqa: E402
 import build_kernel  # noqa: E402
 import initramfs  # noqa: E402
@@ -107,8 +108,19 @@ def parse(argv):
     return args
 
 
-def kernel_arguments(args, seed):
-    words = ["console=ttyS0", "panic=-1", f"mn.job={args.job}", f"mn.seed={seed}",
+def arch_of(kernel, job):
+    """The architecture of a kernel, which must have the job."""
+    arch = architectures.of_build(kernel)
+    if not arch:
+        raise initramfs.MissingError(f"{kernel} is not a kernel build: build the kernel first.")
+    if job not in arch.jobs:
+        raise initramfs.MissingError(f"There is no job {job} on {arch.name}; its jobs are "
+                                     f"{', '.join(arch.jobs)}.")
+    return arch
+
+
+def kernel_arguments(args, arch, seed):
+    words = [f"console={arch.console}", "panic=-1", f"mn.job={args.job}", f"mn.seed={seed}",
              f"mn.swap={args.swap}", f"mn.swap_mb={args.swap_mb}"]
     if args.guest_mb:
         words.append(f"mn.guest_mb={args.guest_mb}")
@@ -122,16 +134,19 @@ def kernel_arguments(args, seed):
     return " ".join(words)
 
 
-def make_initrd(args):
-    programs = guest_programs.build(os.path.join(args.out, "guest"))
+def make_initrd(args, arch):
+    programs = guest_programs.build(os.path.join(args.out, "guest-" + arch.name), arch.folder,
+                                    initramfs.program(*arch.compiler))
     inner = None
     if args.job == "linux-guest":
         inner = initramfs.guest(args.kernel, programs, os.path.join(args.out, "guest.cpio"))
     extra = {there: here for here, there in args.file}
+    if args.job == "exec":
+        extra.setdefault("/race_guest", programs["race_guest"])
     for there, here in extra.items():
         if not os.path.isfile(here):
             raise initramfs.MissingError(f"The file {here} for {there} does not exist.")
-    return initramfs.host(args.kernel, programs, os.path.join(args.out, "host.cpio"),
+    return initramfs.host(args.kernel, arch, programs, os.path.join(args.out, "host.cpio"),
                           inner, extra)
 
 
@@ -144,7 +159,7 @@ def make_disk(args, out):
     return path
 
 
-def run_once(args, initrd, number):
+def run_once(args, arch, initrd, number):
     """Run, print, write OUT/run-N/results.json; True when it passed."""
     out = os.path.join(args.out, f"run-{number}")
     os.makedirs(out, exist_ok=True)
@@ -154,15 +169,17 @@ def run_once(args, initrd, number):
     def show(seconds, progress):
         print(f"{name}: {seconds:.0f} s of usually {args.usual} s: {progress}", flush=True)
 
-    words = vm.command(initramfs.bzimage(args.kernel), initrd, kernel_arguments(args, seed), out,
-                       memory=args.host_mb, cpus=args.cpus, disk=make_disk(args, out),
+    words = vm.command(arch, initramfs.image(args.kernel, arch), initrd,
+                       kernel_arguments(args, arch, seed), out, memory=args.host_mb,
+                       cpus=args.cpus, disk=make_disk(args, out),
                        accel=args.accel) + args.qemu_arg
     seconds, ended = vm.run(words, out, args.limit, show)
     results = verdict.Results(vm.read_log(out, "results"))
     consoles = {"console": vm.read_log(out, "console"), "guest": vm.read_log(out, "guest")}
     faults = verdict.judge(results, consoles, args.promises, ended)
     with open(os.path.join(out, "results.json"), "w", encoding="utf-8") as file:
-        json.dump({"job": args.job, "seed": seed, "passed": not faults, "faults": faults,
+        json.dump({"job": args.job, "arch": arch.name, "seed": seed,
+                   "passed": not faults, "faults": faults,
                    "seconds": round(seconds, 1), "cpus": args.cpus, "swap": args.swap,
                    "values": results.values, "trace_missing": results.missing_events,
                    "command": words}, file, indent=1)
@@ -181,8 +198,10 @@ def main(argv=None):
     try:
         os.makedirs(args.out, exist_ok=True)
         with build_kernel.locked(args.out):
-            initrd = make_initrd(args)
-            passed = sum(run_once(args, initrd, number + 1) for number in range(args.repeat))
+            arch = arch_of(args.kernel, args.job)
+            initrd = make_initrd(args, arch)
+            passed = sum(run_once(args, arch, initrd, number + 1)
+                         for number in range(args.repeat))
     except (initramfs.MissingError, build_kernel.BuildError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2

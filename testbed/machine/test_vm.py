@@ -4,6 +4,7 @@
 import contextlib
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import unittest.mock
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import arch  # noqa: E402
 import build_kernel  # noqa: E402
 import initramfs  # noqa: E402
 import run  # noqa: E402
@@ -77,6 +79,10 @@ SPLAT_LINES = [
     "[   12.345678] traps: small_guest[42] general protection fault ip:1 sp:2 error:0",
     "[   12.345678] Call Trace:",
     "[   12.345678]  <TASK> Call Trace:",
+    "[   12.345678] Call trace:",
+    "[   12.345678] Unable to handle kernel paging request at virtual address dead000000000108",
+    "[   12.345678] Internal error: Oops - BUG: 00000000f2000800 [#1]  SMP",
+    "[   12.345678] SError Interrupt on CPU0, code 0x00000000be000000 -- SError",
     "g0 [   12.345678] BUG: unable to handle page fault for address: 0000000000000008",
     "[   12.345678] rcu: rcu_preempt kthread starved for 5250 jiffies! g1 f0x2",
     "[   12.345678] possible recursive locking detected",
@@ -279,15 +285,88 @@ class CommandLine(unittest.TestCase):
 
     def test_parameters_reach_the_kernel(self):
         args = run.parse(self.GIVEN + ["--passes", "7", "--kernel-arg", "quiet"])
-        words = run.kernel_arguments(args, 5).split()
-        for word in ("mn.job=linux-guest", "mn.seed=5", "mn.passes=7", "mn.guest_mb=300",
-                     "quiet"):
+        words = run.kernel_arguments(args, arch.ARCHES["x86_64"], 5).split()
+        for word in ("console=ttyS0", "mn.job=linux-guest", "mn.seed=5", "mn.passes=7",
+                     "mn.guest_mb=300", "quiet"):
             self.assertIn(word, words)
 
     def test_a_space_would_split_a_parameter(self):
         args = run.parse(self.GIVEN + ["--guest-append", "a b"])
         with self.assertRaises(ValueError):
-            run.kernel_arguments(args, 1)
+            run.kernel_arguments(args, arch.ARCHES["x86_64"], 1)
+
+
+class Architectures(unittest.TestCase):
+    """Of a table of rows: that each is complete, and that no two are mixed up."""
+
+    def build_of(self, *lines):
+        out = self.enterContext(tempfile.TemporaryDirectory())
+        with open(os.path.join(out, ".config"), "w", encoding="utf-8") as file:
+            file.write("".join(line + "\n" for line in lines))
+        return out
+
+    def test_a_build_tells_its_architecture(self):
+        for name, row in arch.ARCHES.items():
+            out = self.build_of("CONFIG_64BIT=y", f"CONFIG_{name.upper()}=y")
+            self.assertIs(arch.of_build(out), row)
+
+    def test_a_build_of_no_architecture_of_ours(self):
+        self.assertIsNone(arch.of_build(self.build_of("CONFIG_SPARC=y",
+                                                      "# CONFIG_ARM64 is not set")))
+        with self.assertRaisesRegex(initramfs.MissingError, "/none is not a kernel build"):
+            run.arch_of("/none", "small-guest")
+
+    def test_a_job_that_is_not_there(self):
+        with self.assertRaisesRegex(initramfs.MissingError, "no job linux-guest on arm64"):
+            run.arch_of(self.build_of("CONFIG_ARM64=y"), "linux-guest")
+
+    def test_jobs_are_known(self):
+        for row in arch.ARCHES.values():
+            self.assertLessEqual(set(row.jobs), set(run.JOBS))
+
+    def test_make_offers_what_is_there(self):
+        path = os.path.join(os.path.dirname(arch.__file__), "..", "..", "Makefile")
+        guests = dict(re.findall(r"^guests_(\w+)\s*:= (.*)$", build_kernel.read(path), re.M))
+        self.assertEqual(set(guests), set(arch.ARCHES))
+        for name, row in arch.ARCHES.items():
+            self.assertEqual(guests[name].split(), [job for job in row.jobs if "guest" in job])
+
+    def test_guest_sources_and_configuration_exist(self):
+        machine = os.path.dirname(arch.__file__)
+        for name, row in arch.ARCHES.items():
+            self.assertTrue(os.path.exists(os.path.join(machine, "config", name + ".config")))
+            for sources in run.guest_programs.PROGRAMS.values():
+                for source in sources:
+                    self.assertTrue(os.path.exists(os.path.join(
+                        run.guest_programs.HERE, source.format(folder=row.folder))), source)
+
+    def test_common_configuration_leaves_the_rest_to_each(self):
+        folder = os.path.join(os.path.dirname(arch.__file__), "config")
+        common = build_kernel.parse_config(
+            build_kernel.read(os.path.join(folder, "base.config")))
+        for name in arch.ARCHES:
+            own = build_kernel.parse_config(
+                build_kernel.read(os.path.join(folder, name + ".config")))
+            self.assertFalse(set(own) & set(common))
+
+    def test_every_port_is_connected(self):
+        for row in arch.ARCHES.values():
+            with unittest.mock.patch.object(initramfs, "program", lambda name, _: name):
+                words = vm.command(row, "K", "I", "A", "/out", memory=9, cpus=1)
+            self.assertEqual(words[0], row.qemu)
+            for port in vm.PORTS:
+                self.assertIn(f"file,id={port},path=/out/{port}.log", words)
+                self.assertRegex(" ".join(row.machine), rf"(chardev:|chardev\d=){port}\b")
+
+    def test_a_missing_compiler_is_one_sentence(self):
+        with tempfile.TemporaryDirectory() as src, \
+                unittest.mock.patch.object(build_kernel.shutil, "which", lambda _: None), \
+                contextlib.redirect_stderr(io.StringIO()) as said:
+            open(os.path.join(src, "Kbuild"), "w", encoding="utf-8").close()
+            code = build_kernel.main(["--arch", "arm64", src, src + "/out", os.devnull])
+        self.assertEqual(code, 1)
+        self.assertEqual(said.getvalue(), "aarch64-linux-gnu-gcc is not installed; it is in the "
+                                          "package gcc-aarch64-linux-gnu.\n")
 
 
 class Archive(unittest.TestCase):

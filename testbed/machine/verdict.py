@@ -13,8 +13,10 @@ SPLATS = [re.compile(pattern) for pattern in (
     STAMP + r"kernel BUG at ",
     STAMP + r"-+\[ cut here \]",
     STAMP + r"Oops\b",
+    STAMP + r"Internal error: ",
+    STAMP + r"SError Interrupt\b",
     STAMP + r".*Kernel panic",
-    STAMP + r".*(?:general protection|unable to handle|stack segment|double fault)",
+    STAMP + r".*(?:general protection|[Uu]nable to handle|stack segment|double fault)",
     STAMP + r".*: page allocation failure",
     STAMP + r".*(?:oom-kill:|invoked oom-killer|Out of memory)",
     STAMP + r".*possible (?:recursive|circular|irq lock|deadlock)",
@@ -22,7 +24,7 @@ SPLATS = [re.compile(pattern) for pattern in (
     STAMP + r".*(?:refcount_t: |list_(?:add|del) corruption|ODEBUG: )",
     STAMP + r".*(?:Bad swap|Write-error on swap-device|Read-error on swap-device)",
     STAMP + r"\S+\[\d+\]:? (?:segfault|bad frame)|" + STAMP + r"traps: ",
-    STAMP + r"(?: ?<\w+>)? ?Call Trace:",
+    STAMP + r"(?: ?<\w+>)? ?Call [Tt]race:",
     r"-- System halted",
 )]
 KTAP_LINE = re.compile(r"^(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?( *)(ok|not ok) \d+(.*)$")

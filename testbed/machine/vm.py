@@ -16,19 +16,17 @@ PR_SET_PDEATHSIG = 1
 HANG_WAIT = 3               # seconds that a hung machine gets to say where it hangs
 # Processors' backtraces and registers, blocked tasks: written to the console log.
 HANG_QUESTIONS = ("sendkey alt-sysrq-l", "sendkey alt-sysrq-w", "info registers -a")
-PORTS = ("console", "results", "guest")     # ttyS0, ttyS1, ttyS2
+PORTS = ("console", "results", "guest")
 
 
-def command(kernel, initrd, arguments, out, *, memory, cpus, disk=None, accel="tcg", cpu=None):
+def command(arch, kernel, initrd, arguments, out, *, memory, cpus, disk=None, accel="tcg"):
     """The QEMU command line; each serial port is a file OUT/<port>.log."""
-    words = [initramfs.program(initramfs.QEMU, initramfs.QEMU_PACKAGE),
-             "-accel", accel, "-cpu", cpu or "EPYC,+svm,+npt",
+    words = [initramfs.program(arch.qemu, arch.qemu_package), "-accel", accel, *arch.machine,
              "-m", f"{memory}M", "-smp", str(cpus),
              "-display", "none", "-nodefaults", "-no-reboot", "-no-user-config",
              "-kernel", kernel, "-initrd", initrd, "-append", arguments]
     for port in PORTS:
-        words += ["-chardev", f"file,id={port},path={log_path(out, port)}",
-                  "-serial", f"chardev:{port}"]
+        words += ["-chardev", f"file,id={port},path={log_path(out, port)}"]
     if disk:
         words += ["-drive", f"file={disk},format=raw,if=none,id=swap,cache=unsafe",
                   "-device", "virtio-blk-pci,drive=swap"]

@@ -27,7 +27,7 @@ import initramfs  # noqa: E402
 
 KERNELS = {"mainline": "mainline", "ours": "tree"}      # name: source below BUILD
 SUITES = ["mm", "kvm"]
-FRAGMENTS = ["base.config", "peers.config"]
+FRAGMENTS = ["base.config", "x86_64.config", "peers.config"]
 # Device-coherent memory of test_hmm: the end of the machine's memory, out of Linux' hands.
 MEMORY_MB = 4608
 COHERENT = ["0x100000000", "0x130000000"]

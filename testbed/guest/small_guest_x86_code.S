@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Guest code: 32-bit, flat, no paging, no stack, no interrupts. Position
- * independent. One entry is one pass over the pages of this vCPU.
+ * independent. One entry is one pass over the pages of this vCPU, whose block
+ * is at fs:0.
  * esi page, ecx offset, eax expected word, edx new word, ebx word found.
  */
 #include "small_guest.h"
 
 	.section .rodata
 	.code32
-	.globl sg_code, sg_code_end, sg_entry_verify, sg_entry_fill
+	.globl sg_code, sg_code_end, sg_entry_verify, sg_entry_fill, sg_entry_read
 
 sg_code:
 sg_entry_verify:
@@ -24,7 +25,7 @@ sg_entry_verify:
 	mov	(%esi,%ecx), %ebx
 	cmp	%eax, %ebx
 	je	.Lequal
-	out	%eax, $SG_PORT_MISMATCH
+	out	%eax, $SG_MISMATCH
 .Lequal:
 	mov	%edx, (%esi,%ecx)
 	add	$4, %ecx
@@ -45,7 +46,7 @@ sg_entry_verify:
 	jz	.Ldone
 	testl	$(SG_PROGRESS_PAGES - 1), %fs:SG_LEFT
 	jnz	.Lverify_page
-	out	%eax, $SG_PORT_PROGRESS
+	out	%eax, $SG_PROGRESS
 	jmp	.Lverify_page
 
 sg_entry_fill:
@@ -65,10 +66,21 @@ sg_entry_fill:
 	jne	.Lfill_word
 	add	$4096, %esi
 	decl	%fs:SG_LEFT
+	jz	.Ldone
+	testl	$(SG_PROGRESS_PAGES - 1), %fs:SG_LEFT
 	jnz	.Lfill_page
+	out	%eax, $SG_PROGRESS
+	jmp	.Lfill_page
 .Ldone:
-	out	%eax, $SG_PORT_DONE
+	out	%eax, $SG_DONE
 	hlt
+
+/* Reads the word at SG_START again and again, and tells it. */
+sg_entry_read:
+	mov	%fs:SG_START, %esi
+	mov	(%esi), %eax
+	out	%eax, $SG_DONE
+	jmp	sg_entry_read
 sg_code_end:
 	.code64
 	.section .note.GNU-stack, "", @progbits
