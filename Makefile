@@ -43,6 +43,10 @@ compilers := $(compilers) gcc-riscv64-linux-gnu gcc-mips64el-linux-gnuabi64
 TESTS	?=
 libraries := liburing-dev libnuma-dev libcap-dev rsync
 
+# Measures of "make bench", by default all, and runs of each kernel.
+MEASURES ?=
+TURNS	?=
+
 # Everything a table of notifier calls needs.
 trace	:= mmu_notifier/mmu_notifier_invalidate_page:event
 trace	:= $(trace),mmu_notifier/mmu_notifier_range_start:folio
@@ -53,7 +57,7 @@ build_kernel = $(py) $(bed)/machine/build_kernel.py --arch $(ARCH) $(BUILD)/tree
 
 .DEFAULT_GOAL := help
 .PHONY: help arch deps base mainline tree refresh check-refresh series kernel run \
-	model check clients peers debug-kernel run-debug check-debug lint clean
+	model check clients peers bench debug-kernel run-debug check-debug lint clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -111,6 +115,10 @@ peers: tree mainline ## The kernel's own suites on mainline and on ours, side by
 	@$(bed)/deps $(BUILD) $(libraries)
 	@$(py) $(bed)/peers/peers.py $(BUILD) $(TESTS)
 
+bench: tree mainline ## Mainline against ours, measured: table, CSV, SVG (MEASURES="guest events process vmas notifier" TURNS=)
+	@$(bed)/deps $(BUILD) gnuplot-nox
+	@$(py) $(bed)/bench/bench.py $(BUILD) $(call opt,TURNS,--turns) $(MEASURES)
+
 debug-kernel: tree ## Build the kernel with lockdep, KASAN and the like
 	@$(build_kernel) $(BUILD)/debug$(on) $(fragments) $(config)/debug.config
 
@@ -127,4 +135,4 @@ lint: tree ## checkpatch on the series, shellcheck on the scripts
 clean: ## Delete everything that was built, keep what was downloaded
 	rm -rf $(foreach dir,kernel debug run run-debug,$(BUILD)/$(dir) $(BUILD)/$(dir)-arm64) \
 		$(BUILD)/check $(BUILD)/series $(BUILD)/baseline $(BUILD)/clients \
-		$(BUILD)/peers $(BUILD)/model
+		$(BUILD)/peers $(BUILD)/bench $(BUILD)/model

@@ -8,6 +8,7 @@
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "counter.h"
@@ -89,6 +90,25 @@ static void write_settings(const char *list)
 	free(text);
 }
 
+/* mn.modules=/path.ko,...: in this order; the files go, they fill the host's memory. */
+static void load_modules(const char *list)
+{
+	char *text = strdup(list), *rest = text, *word;
+
+	while ((word = strsep(&rest, ","))) {
+		int fd;
+
+		if (!*word)
+			continue;
+		fd = open(word, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || syscall(SYS_finit_module, fd, "", 0))
+			fail("loading %s: %s", word, strerror(errno));
+		close(fd);
+		unlink(word);
+	}
+	free(text);
+}
+
 int main(void)
 {
 	report_quit = power_off;
@@ -96,6 +116,7 @@ int main(void)
 	open_ports();
 	param_load();
 	report("host_kb", "%ld", meminfo_kb("MemTotal:"));
+	load_modules(param("modules", ""));
 	write_settings(param("write", ""));
 	swap_start(param("swap", "zram"), param_number("swap_mb", 1024));
 	trace_events(param("trace", ""));

@@ -58,17 +58,23 @@ void trace_events(const char *list)
 	free(text);
 }
 
-static void watch_function(const char *name)
+/* "name:caller" counts by who calls. */
+static void watch_function(char *name)
 {
-	char probe[256], event[128];
+	char probe[256], event[128], *caller = strchr(name, ':');
 
-	snprintf(probe, sizeof(probe), "p:" PROBE_GROUP "/%s %s", name, name);
+	if (caller && strcmp(caller, ":caller"))
+		fail("mn.probe takes name or name:caller, not %s", name);
+	if (caller)
+		*caller = '\0';
+	snprintf(probe, sizeof(probe), "p:" PROBE_GROUP "/%s %s%s", name, name,
+		 caller ? " caller=+0($stack):u64" : "");
 	if (file_write(TRACE_DIR "/kprobe_events", probe)) {
 		report("trace_missing", "%s %s", name, strerror(errno));
 		return;
 	}
 	snprintf(event, sizeof(event), PROBE_GROUP "/%s", name);
-	watch(event, NULL);
+	watch(event, caller ? "caller.sym" : NULL);
 }
 
 void trace_functions(const char *list)

@@ -33,7 +33,7 @@ JOBS = {
 # Options handed to init as mn.<key>=<value> when given.
 COUNTS = ["guests", "passes", "percent", "vcpus"]
 FORWARDED = COUNTS + ["mode", "churn", "corrupt", "trace", "probe", "write", "exec", "silence",
-                      "qemu_args", "guest_append", "guest_loglevel"]
+                      "modules", "qemu_args", "guest_append", "guest_loglevel"]
 # What turns the lists of pages into which.
 LRUS = {"mglru": "/sys/kernel/mm/lru_gen/enabled:y", "classic": "/sys/kernel/mm/lru_gen/enabled:n"}
 
@@ -96,7 +96,9 @@ def parse(argv):
     if args.cpus is None:
         args.cpus = 1 if args.icount else job.get("cpus", 2)
     if args.icount:
-        args.qemu_arg += ["-icount", "shift=0,sleep=off"]
+        # A clock that jumps ahead when idle would not wait for a disk.
+        sleep = "on" if args.swap == "disk" else "off"
+        args.qemu_arg += ["-icount", f"shift=0,sleep={sleep}"]
     args.promises = set(job["promises"])
     if args.expect_swap == "no" or args.swap == "none":
         args.promises.discard("swap")

@@ -290,6 +290,11 @@ class CommandLine(unittest.TestCase):
                      "mn.guest_mb=300", "quiet"):
             self.assertIn(word, words)
 
+    def test_a_clock_of_instructions_waits_for_the_disk(self):
+        for swap, wanted in (("zram", "shift=0,sleep=off"), ("disk", "shift=0,sleep=on")):
+            args = run.parse(self.GIVEN + ["--icount", "--swap", swap])
+            self.assertEqual((args.qemu_arg, args.cpus), (["-icount", wanted], 1))
+
     def test_a_space_would_split_a_parameter(self):
         args = run.parse(self.GIVEN + ["--guest-append", "a b"])
         with self.assertRaises(ValueError):

@@ -24,10 +24,9 @@ sys.path.insert(0, os.path.join(BED, "machine"))
 
 import build_kernel  # noqa: E402
 import initramfs  # noqa: E402
+from pair import KERNELS, PairError, build_kernels, call, module_files  # noqa: E402
 
-KERNELS = {"mainline": "mainline", "ours": "tree"}      # name: source below BUILD
 SUITES = ["mm", "kvm"]
-FRAGMENTS = ["base.config", "x86_64.config", "peers.config"]
 # Device-coherent memory of test_hmm: the end of the machine's memory, out of Linux' hands.
 MEMORY_MB = 4608
 COHERENT = ["0x100000000", "0x130000000"]
@@ -58,10 +57,6 @@ SLOW = [("*/folio_split_race_test", 900)]
 PASSIVE = re.compile(r"uffd|hmm-tests")
 
 
-class PeersError(Exception):
-    """One sentence for the person who called us."""
-
-
 class Row:
     def __init__(self, suite, command, folder, passive=False):
         self.suite, self.command, self.folder = suite, command, folder
@@ -80,30 +75,6 @@ class Row:
             setting = "SUBSCRIBE_PASSIVE=1 " if self.passive else ""
             words = f"{setting}LD_PRELOAD=/suites/subscribe.so exec {words}"
         return f"test.{number}\t{self.seconds()}\t{self.folder}\t{words}\n"
-
-
-def call(words, log, what):
-    with open(log, "w", encoding="utf-8") as file:
-        code = subprocess.run(words, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
-    if code:
-        raise PeersError(f"{what} failed; see {log}.")
-
-
-def build_kernels(build):
-    config = os.path.join(BED, "machine", "config")
-    for name, source in KERNELS.items():
-        out = os.path.join(build, "peers", name)
-        print(f"peers: kernel {name}", flush=True)
-        code = subprocess.run([sys.executable, os.path.join(BED, "machine", "build_kernel.py"),
-                               "--target=bzImage", "--target=modules",
-                               os.path.join(build, source), out,
-                               *(os.path.join(config, name) for name in FRAGMENTS)],
-                              check=False).returncode
-        if code:
-            raise PeersError(f"The kernel {name} did not build.")
-        call(build_kernel.make_command(os.path.join(build, source), out, "ARCH=x86_64",
-                                       f"INSTALL_MOD_PATH={out}/root", "modules_install"),
-             os.path.join(out, "modules.log"), "Installing the modules")
 
 
 def build_suites(build):
@@ -197,12 +168,7 @@ def machine_files(build, root, name):
     for path in list(files.values()):
         if is_dynamic(path):
             files.update((library, library) for library in initramfs.libraries(path))
-    modules = os.path.join(build, "peers", name, "root", "lib", "modules")
-    for folder, _, names in os.walk(modules):
-        for entry in names:
-            path = os.path.join(folder, entry)
-            if entry.endswith(".ko") or entry == "modules.dep":
-                files["/lib/modules/" + os.path.relpath(path, modules)] = path
+    files.update(module_files(os.path.join(build, "peers", name)))
     return files
 
 
@@ -240,7 +206,7 @@ def boot(build, root, name, todo, out):
                 print(f"{name}: {match[1]} s: row {match[2]} of {len(todo)}: {match[3][:60]}",
                       flush=True)
     if process.returncode not in (0, 1):        # not run, or interrupted
-        raise PeersError(f"The machine {name} did not run; see {out}/run.log.")
+        raise PairError(f"The machine {name} did not run; see {out}/run.log.")
     with open(os.path.join(out, "run-1", "results.json"), encoding="utf-8") as file:
         results = json.load(file)
     ended = {int(key[5:]): value.split() for key, value in results["values"].items()
@@ -411,14 +377,14 @@ def main():
         chosen = [row for row in table
                   if not args.tests or any(fnmatch.fnmatch(row.name, t) for t in args.tests)]
         if not chosen:
-            raise PeersError(f"No row is called {' or '.join(args.tests)}; see --list.")
+            raise PairError(f"No row is called {' or '.join(args.tests)}; see --list.")
         if args.list:
             print(*(row.name for row in chosen), sep="\n")
             return 0
         build_kernels(build)
         comparisons, faults = compare(build, root, chosen)
         return 0 if report(build, comparisons, left, faults) else 1
-    except (PeersError, initramfs.MissingError) as error:
+    except (PairError, initramfs.MissingError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -1,0 +1,333 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Mainline against ours, measured: bench.py BUILD [GROUP...]
+
+Both kernels are built with one configuration and one compiler, and run by turns
+in machines with one CPU whose nanoseconds are its instructions, so that neither
+the load of this computer nor its speed counts. Writes a table, BUILD/bench/bench.csv
+and BUILD/bench/bench.svg.
+"""
+import concurrent.futures
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BED = os.path.dirname(HERE)
+sys.dont_write_bytecode = True    # nothing generated beside the sources
+sys.path.insert(0, HERE)
+sys.path.insert(0, os.path.join(BED, "machine"))
+
+import build_kernel  # noqa: E402
+import initramfs  # noqa: E402
+import measures  # noqa: E402
+import pair  # noqa: E402
+import picture  # noqa: E402
+
+# In the order of loading.
+KVM = ["irqbypass.ko", "kvm.ko", "kvm-amd.ko"]
+MODULE = "mn_bench.ko"
+MACHINE = ["--icount", "--limit", "1800"]
+GUEST = ["--job", "small-guest", "--host-mb", "160", "--guest-mb", "192", "--silence", "600"]
+# What reclaim needs itself while pages wait for the disk.
+SWAPS = {"zram": [], "disk": ["--write", "/proc/sys/vm/min_free_kbytes:8192"]}
+PROGRAMS = {"process": ["process.c", "cost.c"], "notifier": ["notifier.c", "cost.c"]}
+SHARED = ["report.c", "file.c"]         # of testbed/guest
+FLAGS = ["-static", "-O2", "-g0", "-Wall", "-Wextra", "-Werror"]
+LOCK = "_raw_write_lock"
+# Functions of either kernel or of both.
+PROBES = {
+    "sections": ["__mmu_notifier_invalidate_range_start", "__mmu_notifier_invalidate_range_end",
+                 "__mmu_notifier_range_start", "__mmu_notifier_range_end",
+                 "__mmu_notifier_invalidate_page"],
+    "aging": ["__mmu_notifier_clear_flush_young", "__mmu_notifier_clear_young",
+              "__mmu_notifier_test_young"],
+}
+# Whom KVM's mmu_lock is taken by.
+KVM_CALLER = re.compile(rf"trace\.mn_probe/{LOCK}\.\[\w+\]_\S*(?:\[kvm\]|kvm)\S*")
+
+
+def modules(kernel, more):
+    """Options of run.py that load KVM and the modules of {name: path} MORE."""
+    there = {os.path.basename(path): here for path, here in pair.module_files(kernel).items()}
+    missing = [name for name in KVM if name not in there]
+    if missing:
+        raise pair.PairError(f"{kernel} has no module {missing[0]}: build the pair again.")
+    wanted = {**{name: there[name] for name in KVM}, **more}
+    words = [word for name, path in wanted.items() for word in ("--file", f"{path}:/{name}")]
+    return [*words, "--modules", ",".join("/" + name for name in wanted)]
+
+
+class Bench:
+    """Both kernels, and where results go."""
+
+    def __init__(self, build, kernels, turns):
+        self.build, self.kernels, self.turns = build, kernels, turns
+        self.out = os.path.join(build, "bench")
+        self.samples = measures.Samples()
+        self.log = []               # (run, load of this computer, seconds)
+        self.faults = []
+
+    def build_programs(self):
+        """The programs once, and the module once for each kernel."""
+        where = os.path.join(self.out, "programs")
+        os.makedirs(where, exist_ok=True)
+        common = os.path.join(BED, "guest")
+        for name, sources in PROGRAMS.items():
+            pair.call(["gcc", *FLAGS, "-I", common, "-o", os.path.join(where, name),
+                       *(os.path.join(HERE, source) for source in sources),
+                       *(os.path.join(common, source) for source in SHARED)],
+                      os.path.join(where, name + ".log"), f"Compiling {name}")
+        for kernel, built in self.kernels.items():
+            where = os.path.dirname(self.module(kernel))
+            os.makedirs(where, exist_ok=True)
+            for name in ("mn_bench.c", "mn_bench.h"):
+                shutil.copy(os.path.join(HERE, name), where)
+            with open(os.path.join(where, "Makefile"), "w", encoding="utf-8") as file:
+                file.write(f"obj-m := {MODULE[:-3]}.o\n")
+            pair.call(["make", "-C", built, f"M={where}", "ARCH=x86_64", "modules"],
+                      os.path.join(where, "build.log"), f"Building {MODULE} for {kernel}")
+
+    def module(self, kernel):
+        return os.path.join(self.out, "module", kernel, MODULE)
+
+    def machine(self, kernel, name, words, more):
+        """Values that one run in the machine reports; MORE: modules beside KVM's."""
+        out = os.path.join(self.out, "run", kernel, name)
+        os.makedirs(out, exist_ok=True)
+        more = {module: self.module(kernel) for module in more}
+        shutil.rmtree(os.path.join(out, "run-1"), ignore_errors=True)
+        with open(os.path.join(out, "run.log"), "w", encoding="utf-8") as log:
+            code = subprocess.run([sys.executable, os.path.join(BED, "machine", "run.py"),
+                                   "--kernel", self.kernels[kernel], "--out", out,
+                                   *MACHINE, *modules(self.kernels[kernel], more), *words],
+                                  stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+        results = {}
+        with contextlib.suppress(OSError, ValueError), \
+                open(os.path.join(out, "run-1", "results.json"), encoding="utf-8") as file:
+            results = json.load(file)
+        if code or not results:
+            why = results.get("values", {}).get("error") or "; ".join(results.get("faults", []))
+            raise pair.PairError(f"The run {name} of {kernel} failed ({why}); see {out}/run.log.")
+        self.log.append((f"{kernel} {name}", os.getloadavg()[0], results["seconds"]))
+        print(f"bench: {kernel}: {name}: {results['seconds']:.0f} s", flush=True)
+        return results["values"]
+
+    def program(self, name, parse, memory, *words, more=()):
+        """One turn of a program of ours, alone in the machine."""
+        path = os.path.join(self.out, "programs", words[0])
+        self.both(name, parse, "--job", "exec", "--host-mb", memory, "--swap", "none",
+                  "--file", f"{path}:/{words[0]}", "--exec", ",".join(["/" + words[0], *words[1:]]),
+                  more=more)
+
+    def both(self, name, parse, *words, more=()):
+        """One turn: both kernels at once, samples of what PARSE finds. A turn is whole or void."""
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            jobs = {kernel: pool.submit(self.machine, kernel, name, words, more)
+                    for kernel in measures.KERNELS}
+        try:
+            found = {kernel: parse(job.result()) for kernel, job in jobs.items()}
+        except pair.PairError as error:
+            print(f"bench: {error}", flush=True)
+            self.faults.append(str(error))
+            return
+        for kernel, values in found.items():
+            self.samples.add(kernel, values)
+
+    def identity(self):
+        """What the saved samples of other groups must have been measured on."""
+        found = {}
+        for kernel, built in self.kernels.items():
+            with open(initramfs.bzimage(built), "rb") as file:
+                found[kernel] = hashlib.file_digest(file, "sha256").hexdigest()
+        return found
+
+    def load(self, groups):
+        """Samples that an earlier run saved of groups that are not in GROUPS."""
+        try:
+            with open(os.path.join(self.out, "samples.json"), encoding="utf-8") as file:
+                saved = json.load(file)
+        except (OSError, ValueError):
+            return
+        if saved["kernels"] == self.identity():
+            self.samples.values = {key: value for key, value in saved["samples"].items()
+                                   if key.split(".")[0] not in groups}
+
+    def save(self):
+        with open(os.path.join(self.out, "samples.json"), "w", encoding="utf-8") as file:
+            json.dump({"kernels": self.identity(), "samples": self.samples.values}, file, indent=1)
+
+
+def numbers(values):
+    return {key: int(value) for key, value in values.items() if value.lstrip("-").isdigit()}
+
+
+def guest_values(values, swap):
+    number = numbers(values)
+    swapped, faults = number["vmstat.pswpout"], number["kvm.pf_taken"]
+    return {
+        f"guest.{swap}.instructions":
+            (number["time.elapsed_ns"] - number["time.idle_ns"]) / swapped,
+        f"guest.{swap}.faults": faults / swapped,
+        f"guest.{swap}.retries": 1000 * (faults - number["kvm.pf_fixed"]) / faults,
+        f"guest.{swap}.flushes": number["kvm.remote_tlb_flush_requests"] / swapped,
+    }
+
+
+def guest(bench):
+    """A KVM guest larger than its host swaps"""
+    for turn in range(1, bench.turns + 1):
+        for swap, words in SWAPS.items():
+            bench.both(f"guest-{swap}-{turn}", lambda values, swap=swap: guest_values(values, swap),
+                       *GUEST, "--passes", "3", "--swap", swap, "--seed", str(turn), *words)
+
+
+def event_values(values):
+    """Counts a page swapped out, by probes, whose cost forbids counting instructions."""
+    number = numbers(values)
+    swapped = number["vmstat.pswpout"]
+    count = {name: sum(number.get(f"trace.mn_probe/{function}.total", 0) for function in functions)
+             for name, functions in PROBES.items()}
+    if not all(count.values()):
+        raise pair.PairError("None of the functions "
+                             f"{', '.join(PROBES[min(count, key=count.get)])} was called.")
+    locks = sum(value for key, value in number.items() if KVM_CALLER.fullmatch(key))
+    if not locks:
+        raise pair.PairError(f"No caller of {LOCK} is KVM's: where is mmu_lock taken?")
+    return {"events.locks": locks / swapped, "events.aging": count["aging"] / swapped,
+            "events.calls": sum(count.values()) / swapped}
+
+
+def events(bench):
+    """The same with probes: locks and calls are counted"""
+    probes = ",".join([LOCK + ":caller", *(name for names in PROBES.values() for name in names)])
+    for turn in range(1, bench.turns + 1):
+        bench.both(f"events-{turn}", event_values, *GUEST, "--passes", "1", "--seed", str(turn),
+                   "--probe", probes)
+
+
+def process_values(values):
+    """Costs without a subscription, and what one adds to them."""
+    number, found = numbers(values), {}
+    for name in measures.OPERATIONS:
+        for who in ("nobody", "other"):
+            found[f"process.{who}.{name}"] = number[f"{who}.{name}"]
+        for who in ("outside", "inside"):
+            found[f"process.{who}.{name}"] = number[f"{who}.{name}"] - number[f"other.{name}"]
+    return found
+
+
+def process(bench):
+    """What a process pays, with and without a subscription"""
+    for turn in range(1, bench.turns + 1):
+        bench.program(f"process-{turn}", process_values, "256", "process", "costs")
+
+
+def vmas_values(values):
+    number = numbers(values)
+    return {"vmas.create": number["large.create"] - number["small.create"],
+            "vmas.small.create": number["small.create"], "vmas.destroy": number["large.destroy"]}
+
+
+def vmas(bench):
+    """Registration in a process with 60,000 VMAs"""
+    for turn in range(1, bench.turns + 1):
+        bench.program(f"vmas-{turn}", vmas_values, "1024", "process", "vmas")
+
+
+def notifier_values(values):
+    found = {f"notifier.{key}": value for key, value in numbers(values).items()
+             if key.split(".")[0] in ("section", "interval", "memory")}
+    return {**found, "notifier.unregister": int(values["unregister.elapsed"]) / 1e6}
+
+
+def notifier(bench):
+    """Sections, intervals and memory, with a module that subscribes"""
+    for turn in range(1, bench.turns + 1):
+        bench.program(f"notifier-{turn}", notifier_values, "768", "notifier",
+                      more=[MODULE])
+
+
+# A group of measures each, and its usual minutes on two cores.
+GROUPS = [(guest, 6), (events, 2), (process, 1), (vmas, 1), (notifier, 1)]
+
+
+def report(bench, groups):
+    """The table of GROUPS and of what was measured before on the same kernels."""
+    done = {key.split(".")[0] for key in bench.samples.values}
+    found = measures.rows(bench.samples, done | set(groups))
+    lines = measures.table(found)
+    words = [row.word() for row in found]
+    count = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
+    print("\n" + "\n".join(lines) + f"\n\n{len(words)} measures: {count}")
+    worst = max((load for _, load, _ in bench.log), default=0)
+    print(f"{len(bench.log)} runs; load of this computer at most {worst:.1f}, which changes "
+          "neither instructions nor counts.")
+    if unsteady := [row.measure.text for row in found if row.unsteady()]:
+        print(f"Less steady than {100 * measures.STEADY:g} %: " + "; ".join(unsteady))
+    for fault in bench.faults:
+        print(f"fault: {fault}")
+    measures.write_csv(found, bench.samples, os.path.join(bench.out, "bench.csv"))
+    with open(os.path.join(bench.out, "bench.txt"), "w", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+    with open(os.path.join(bench.out, "runs.txt"), "w", encoding="utf-8") as file:
+        file.writelines(f"{name}: load {load:.1f}, {seconds:.0f} s\n"
+                        for name, load, seconds in bench.log)
+    picture.write(found, os.path.join(bench.out, "bench.svg"))
+    print(f"bench: {bench.out}/bench.csv, {bench.out}/bench.svg")
+
+
+def arguments():
+    parser = build_kernel.Parser(prog="bench.py", description=__doc__.splitlines()[0])
+    parser.add_argument("build")
+    parser.add_argument("groups", nargs="*", metavar="GROUP",
+                        help="of " + ", ".join(group.__name__ for group, _ in GROUPS))
+    parser.add_argument("--turns", type=int, default=3, help="runs of each kernel (default 3)")
+    parser.add_argument("--mainline", metavar="DIR", help="a kernel that is built already")
+    parser.add_argument("--ours", metavar="DIR", help="a kernel that is built already")
+    args = parser.parse_args()
+    names = [group.__name__ for group, _ in GROUPS]
+    if unknown := set(args.groups) - set(names):
+        parser.error(f"unknown group {', '.join(sorted(unknown))}, the groups are "
+                     f"{', '.join(names)}")
+    if bool(args.mainline) != bool(args.ours) or args.turns < 1:
+        parser.error("--mainline and --ours go together, --turns is 1 or more")
+    return args
+
+
+def main():
+    args = arguments()
+    build = os.path.abspath(args.build)
+    chosen = [(group, usual) for group, usual in GROUPS
+              if not args.groups or group.__name__ in args.groups]
+    kernels = {name: os.path.abspath(getattr(args, name) or os.path.join(build, pair.FOLDER, name))
+               for name in measures.KERNELS}
+    bench = Bench(build, kernels, args.turns)
+    os.makedirs(bench.out, exist_ok=True)
+    try:
+        if not args.mainline:
+            pair.build_kernels(build)
+        bench.build_programs()
+        names = [group.__name__ for group, _ in chosen]
+        bench.load(names)
+        for group, usual in chosen:
+            print(f"bench: {group.__doc__} (usually {usual} min)", flush=True)
+            group(bench)
+            bench.save()
+        report(bench, names)
+    except (pair.PairError, initramfs.MissingError, picture.PictureError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("The measurement was interrupted.", file=sys.stderr)
+        return 130
+    return 1 if bench.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What is measured, what is aimed at, and what the numbers say: no processes here."""
+import csv
+import statistics
+
+KERNELS = ("mainline", "ours")
+EVEN = 0.001            # closer than this to mainline is neither better nor worse
+STEADY = 0.05           # turns of one measure should not differ by more
+
+
+class Measure:
+    """One row of the table: less is better. AIM: the ratio that is asked for, if any."""
+
+    def __init__(self, key, text, aim=None):
+        self.key, self.text, self.aim = key, text, aim
+
+
+def guest(swap, aim):
+    what = f"guest swapping to {'zram' if swap == 'zram' else 'a disk'}"
+    return [
+        Measure(f"guest.{swap}.instructions", f"{what}: host instructions a page", aim),
+        Measure(f"guest.{swap}.faults", f"{what}: vCPU faults a page"),
+        Measure(f"guest.{swap}.retries", f"{what}: faults that retry, of 1000", 0),
+        Measure(f"guest.{swap}.flushes", f"{what}: secondary TLB flushes a page", 0.1),
+    ]
+
+
+OPERATIONS = {"cow": "a copy-on-write fault", "munmap": "munmap of a page",
+              "mprotect": "mprotect of a page", "dontneed": "MADV_DONTNEED of a page",
+              "fork": "fork with 1024 pages"}
+
+
+def process(key, text, aim=None):
+    return [Measure(f"process.{key}.{name}", f"{what}, {text}: instructions", aim)
+            for name, what in OPERATIONS.items()]
+
+
+def intervals(count, aim):
+    what = {"insert": "insert", "remove": "remove", "hit": "a section that hits one",
+            "miss": "a section that hits none"}
+    return [Measure(f"notifier.interval.{count}.{name}",
+                    f"{count} intervals, {text}: instructions", aim)
+            for name, text in what.items()]
+
+
+BETTER = 0.99           # the aim where it is just "better"
+# In the order of the table. The aims are those that the project set itself;
+# "not delayed" is a twentieth of the second that mainline waits.
+MEASURES = [
+    *guest("zram", 0.85),
+    *guest("disk", 0.80),
+    Measure("events.locks", "guest swapping: mmu_lock taken for writing, a page", 0.5),
+    Measure("events.aging", "guest swapping: aging calls a page", 1 / 3),
+    Measure("events.calls", "guest swapping: calls of the notifiers, a page"),
+    *process("nobody", "nobody subscribed", 1),
+    *process("other", "another process subscribed", 1),
+    *process("outside", "what a VM with other memory adds", 0.75),
+    *process("inside", "what a VM with this memory adds"),
+    Measure("vmas.create", "KVM_CREATE_VM, what 60,000 VMAs add: instructions", 0.25),
+    Measure("vmas.small.create", "KVM_CREATE_VM in a small process: instructions"),
+    Measure("vmas.destroy", "end of the VM in a process with 60,000 VMAs: instructions"),
+    Measure("notifier.section.0", "MADV_DONTNEED of nothing, no subscriber: instructions", 1),
+    Measure("notifier.section.1", "a section, what 1 subscriber adds: instructions", 0.75),
+    Measure("notifier.section.8", "a section, what 8 subscribers add: instructions", 0.75),
+    *intervals(10, 1),
+    *intervals(1000, BETTER),
+    *intervals(100000, BETTER),
+    Measure("notifier.unregister", "unregister while another's callback sleeps: virtual ms", 0.05),
+    Measure("notifier.memory.mm", "struct mm_struct: bytes", 1),
+    Measure("notifier.memory.subscription", "struct mmu_notifier: bytes", 1),
+    Measure("notifier.memory.interval", "struct mmu_interval_notifier: bytes", 1),
+    Measure("notifier.memory.with_subscription", "a process with a subscription: bytes more", 1),
+    Measure("notifier.memory.with_interval", "a process with an interval: bytes more", 1),
+]
+GROUPS = list(dict.fromkeys(measure.key.split(".")[0] for measure in MEASURES))
+
+
+class Samples:
+    """{measure: {kernel: [value of each turn]}}; turn N of both kernels is one pair."""
+
+    def __init__(self):
+        self.values = {}
+
+    def add(self, kernel, found):
+        for key, value in found.items():
+            kernels = self.values.setdefault(key, {name: [] for name in KERNELS})
+            kernels[kernel].append(value)
+
+    def of(self, key):
+        kernels = self.values.get(key, {})
+        return [kernels.get(name, []) for name in KERNELS]
+
+
+def ratio(mainline, ours):
+    """Ours by mainline; None when mainline has nothing to compare with."""
+    return ours / mainline if mainline > 0 else None
+
+
+class Row:
+    """A measure and what its turns gave."""
+
+    def __init__(self, measure, mainline, ours):
+        self.measure, self.turns = measure, min(len(mainline), len(ours))
+        self.mainline = statistics.fmean(mainline) if mainline else None
+        self.ours = statistics.fmean(ours) if ours else None
+        self.ratio = ratio(self.mainline, self.ours) if self.turns else None
+        self.spread = self._spread(list(zip(mainline, ours)))
+
+    def _spread(self, turns):
+        """How far the ratio of one turn is from that of all, at most; None for one turn."""
+        ratios = [ratio(*turn) for turn in turns]
+        if len(ratios) < 2 or not self.ratio or None in ratios:
+            return None
+        return max(abs(one / self.ratio - 1) for one in ratios)
+
+    def unsteady(self):
+        return self.spread is not None and self.spread > STEADY
+
+    def word(self):
+        """Where ours stands; what is within the spread is neither ahead nor behind."""
+        if not self.turns:
+            return "not measured"
+        if self.ratio is None:
+            return "BEHIND" if self.ours > self.mainline else "even"
+        noise, aim = max(EVEN, self.spread or 0), self.measure.aim
+        if self.ratio > 1 + noise:
+            return "BEHIND"
+        if aim is not None and self.ratio <= aim * (1 + EVEN):
+            return "aim met"
+        return "ahead" if self.ratio < 1 - noise else "even"
+
+    def cells(self):
+        aim = self.measure.aim
+        return [self.measure.text, number(self.mainline), number(self.ours),
+                "-" if self.ratio is None else f"{self.ratio:.3f}",
+                "-" if self.spread is None else f"{100 * self.spread:.1f}%",
+                "-" if aim is None else f"{aim:.3g}", self.word()]
+
+
+def number(value):
+    """At most four digits that count, no exponent."""
+    if value is None:
+        return "-"
+    if abs(value) >= 1000 or value == int(value):
+        return f"{value:.0f}"
+    return f"{value:.4g}"
+
+
+HEAD = ["measure", *KERNELS, "ratio", "spread", "aim", ""]
+
+
+def rows(samples, groups):
+    return [Row(measure, *samples.of(measure.key)) for measure in MEASURES
+            if measure.key.split(".")[0] in groups]
+
+
+def table(found):
+    """Lines of text in columns."""
+    cells = [HEAD, *(row.cells() for row in found)]
+    width = [max(len(line[column]) for line in cells) for column in range(len(HEAD))]
+    return [("  ".join([line[0].ljust(width[0])] +
+                       [line[column].rjust(width[column]) for column in range(1, 6)] +
+                       [line[6]])).rstrip() for line in cells]
+
+
+def write_csv(found, samples, path):
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["key", *HEAD[:-1], "word", "turns", "all of mainline", "all of ours"])
+        for row in found:
+            texts = [" ".join(f"{value:g}" for value in values)
+                     for values in samples.of(row.measure.key)]
+            out.writerow([row.measure.key, *row.cells(), row.turns, *texts])

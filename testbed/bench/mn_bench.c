@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Subscribes the process that asks, with callbacks that do nothing: what remains
+ * is the cost of the subsystem. Uses what mainline and ours have in common, so
+ * that the same source is built against either.
+ */
+#include <linux/delay.h>
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "mn_bench.h"
+
+#define MAX_SUBSCRIPTIONS 8
+
+struct mnb {
+	struct mutex lock;		/* of all that follows */
+	struct mm_struct *mm;
+	unsigned int subscribed;
+	struct mmu_notifier *subscription[MAX_SUBSCRIPTIONS];
+	unsigned long intervals;
+	struct mmu_interval_notifier *interval;		/* an array */
+	struct mmu_interval_notifier extra;
+	bool has_extra;
+};
+
+static int empty_start(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
+{
+	return 0;
+}
+
+static void empty_end(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
+{
+}
+
+static int sleepy_start(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
+{
+	if (mmu_notifier_range_blockable(range))
+		msleep(MSEC_PER_SEC);
+	return 0;
+}
+
+static const struct mmu_notifier_ops empty_ops = {
+	.invalidate_range_start = empty_start,
+	.invalidate_range_end = empty_end,
+};
+
+static const struct mmu_notifier_ops sleepy_ops = {
+	.invalidate_range_start = sleepy_start,
+	.invalidate_range_end = empty_end,
+};
+
+static bool interval_invalidate(struct mmu_interval_notifier *mni,
+				const struct mmu_notifier_range *range, unsigned long seq)
+{
+	mmu_interval_set_seq(mni, seq);
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops interval_ops = {
+	.invalidate = interval_invalidate,
+};
+
+static int subscribe(struct mnb *b, const struct mmu_notifier_ops *ops)
+{
+	struct mmu_notifier *new;
+	int ret;
+
+	if (b->subscribed == MAX_SUBSCRIPTIONS)
+		return -ENOSPC;
+	new = kzalloc_obj(*new);
+	if (!new)
+		return -ENOMEM;
+	new->ops = ops;
+	ret = mmu_notifier_register(new, b->mm);
+	if (ret) {
+		kfree(new);
+		return ret;
+	}
+	b->subscription[b->subscribed++] = new;
+	return 0;
+}
+
+static void unsubscribe(struct mnb *b)
+{
+	while (b->subscribed) {
+		struct mmu_notifier *old = b->subscription[--b->subscribed];
+
+		mmu_notifier_unregister(old, b->mm);
+		kfree(old);
+	}
+}
+
+static void clear_intervals(struct mnb *b)
+{
+	while (b->intervals)
+		mmu_interval_notifier_remove(&b->interval[--b->intervals]);
+	kvfree(b->interval);
+	b->interval = NULL;
+}
+
+static int make_intervals(struct mnb *b, unsigned long arg)
+{
+	struct mnb_intervals want;
+	int ret = 0;
+
+	if (copy_from_user(&want, (void __user *)arg, sizeof(want)))
+		return -EFAULT;
+	if (b->intervals || !want.count || want.count > 1000000)
+		return -EINVAL;
+	b->interval = kvcalloc(want.count, sizeof(*b->interval), GFP_KERNEL);
+	if (!b->interval)
+		return -ENOMEM;
+	while (!ret && b->intervals < want.count) {
+		ret = mmu_interval_notifier_insert(&b->interval[b->intervals], b->mm,
+						   want.start + 2 * b->intervals * PAGE_SIZE,
+						   PAGE_SIZE, &interval_ops);
+		b->intervals += !ret;
+	}
+	if (ret)
+		clear_intervals(b);
+	return ret;
+}
+
+static int insert_extra(struct mnb *b, unsigned long address)
+{
+	int ret;
+
+	if (b->has_extra)
+		return -EBUSY;
+	ret = mmu_interval_notifier_insert(&b->extra, b->mm, address & PAGE_MASK, PAGE_SIZE,
+					   &interval_ops);
+	b->has_extra = !ret;
+	return ret;
+}
+
+static int remove_extra(struct mnb *b)
+{
+	if (!b->has_extra)
+		return -ENOENT;
+	mmu_interval_notifier_remove(&b->extra);
+	b->has_extra = false;
+	return 0;
+}
+
+static int tell_sizes(unsigned long arg)
+{
+	struct mnb_sizes sizes = {
+		.mm = sizeof(struct mm_struct),
+		.subscription = sizeof(struct mmu_notifier),
+		.interval = sizeof(struct mmu_interval_notifier),
+	};
+
+	return copy_to_user((void __user *)arg, &sizes, sizeof(sizes)) ? -EFAULT : 0;
+}
+
+static long mnb_ioctl(struct file *file, unsigned int command, unsigned long arg)
+{
+	struct mnb *b = file->private_data;
+
+	if (command == MNB_NOTHING)
+		return 0;
+	if (command == MNB_SIZES)
+		return tell_sizes(arg);
+	if (b->mm != current->mm)
+		return -EPERM;
+
+	guard(mutex)(&b->lock);
+
+	switch (command) {
+	case MNB_SUBSCRIBE:
+		return subscribe(b, &empty_ops);
+	case MNB_SLEEPY:
+		return subscribe(b, &sleepy_ops);
+	case MNB_UNSUBSCRIBE:
+		unsubscribe(b);
+		return 0;
+	case MNB_INTERVALS:
+		return make_intervals(b, arg);
+	case MNB_INSERT:
+		return insert_extra(b, arg);
+	case MNB_REMOVE:
+		return remove_extra(b);
+	case MNB_CLEAR:
+		clear_intervals(b);
+		return 0;
+	}
+	return -ENOTTY;
+}
+
+static int mnb_open(struct inode *inode, struct file *file)
+{
+	struct mnb *b = kzalloc_obj(*b);
+
+	if (!b)
+		return -ENOMEM;
+	mutex_init(&b->lock);
+	b->mm = current->mm;
+	mmgrab(b->mm);
+	file->private_data = b;
+	return 0;
+}
+
+static int mnb_release(struct inode *inode, struct file *file)
+{
+	struct mnb *b = file->private_data;
+
+	remove_extra(b);
+	clear_intervals(b);
+	unsubscribe(b);
+	mmdrop(b->mm);
+	kfree(b);
+	return 0;
+}
+
+static const struct file_operations mnb_fops = {
+	.owner = THIS_MODULE,
+	.open = mnb_open,
+	.release = mnb_release,
+	.unlocked_ioctl = mnb_ioctl,
+};
+
+static struct miscdevice mnb_device = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "mn_bench",
+	.fops = &mnb_fops,
+};
+module_misc_device(mnb_device);
+
+MODULE_DESCRIPTION("MMU notifiers with nothing behind them, to be measured");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""What the table says about given numbers: a loss must be seen, on fake results."""
+import contextlib
+import csv
+import io
+import os
+import re
+import shutil
+import sys
+import tempfile
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import bench  # noqa: E402
+import measures  # noqa: E402
+import pair  # noqa: E402
+import picture  # noqa: E402
+
+GUEST = {"vmstat.pswpout": "1000", "kvm.pf_taken": "800", "kvm.pf_fixed": "600",
+         "kvm.remote_tlb_flush_requests": "500", "time.elapsed_ns": "70000000",
+         "time.idle_ns": "10000000", "guest0.note": "not a number"}
+EVENTS = {
+    "vmstat.pswpout": "100",
+    "trace.mn_probe/_raw_write_lock.total": "900",
+    "trace.mn_probe/_raw_write_lock.[ffffffffc0a1]_kvm_mn_invalidate_[kvm]": "150",
+    "trace.mn_probe/_raw_write_lock.[ffffffffc0a2]_tdp_mmu_zap_[kvm]": "50",
+    "trace.mn_probe/_raw_write_lock.[ffffffff81a2]_release_task": "700",
+    "trace.mn_probe/__mmu_notifier_clear_young.total": "30",
+    "trace.mn_probe/__mmu_notifier_test_young.total": "10",
+    "trace.mn_probe/__mmu_notifier_range_start.total": "60",
+}
+COSTS = {f"{who}.{name}": str(1000 + more + number)
+         for who, more in (("nobody", 0), ("other", 10), ("outside", 210), ("inside", 310))
+         for number, name in enumerate(measures.OPERATIONS)}
+
+
+def row(mainline, ours, aim=None):
+    return measures.Row(measures.Measure("x.y", "text", aim), mainline, ours)
+
+
+class Words(unittest.TestCase):
+    def test_loss_is_shown(self):
+        self.assertEqual(row([100], [110]).word(), "BEHIND")
+        self.assertEqual(row([100], [110]).cells()[3], "1.100")
+
+    def test_loss_is_shown_though_the_aim_allows_it(self):
+        self.assertEqual(row([100], [110], aim=2).word(), "BEHIND")
+
+    def test_gain_short_of_the_aim(self):
+        self.assertEqual(row([100], [90], aim=0.8).word(), "ahead")
+
+    def test_aim(self):
+        self.assertEqual(row([100], [80], aim=0.8).word(), "aim met")
+        self.assertEqual(row([100], [100], aim=1).word(), "aim met")
+        self.assertEqual(row([100], [0], aim=0).word(), "aim met")
+
+    def test_no_better_misses_the_aim_of_better(self):
+        self.assertEqual(row([100], [100], aim=measures.BETTER).word(), "even")
+
+    def test_within_the_spread_is_even(self):
+        self.assertEqual(row([100, 100], [90, 112]).word(), "even")
+        self.assertEqual(row([100, 100], [99, 88]).word(), "ahead")
+
+    def test_loss_from_nothing(self):
+        self.assertEqual(row([0], [3], aim=0.5).word(), "BEHIND")
+        self.assertEqual(row([0], [0]).word(), "even")
+
+    def test_negative_costs_are_no_gain(self):
+        self.assertEqual(row([-5], [10], aim=0.5).word(), "BEHIND")
+
+    def test_nothing_measured(self):
+        self.assertEqual(row([], []).word(), "not measured")
+        self.assertEqual(row([1], []).word(), "not measured")
+
+
+class Ratios(unittest.TestCase):
+    def test_ratio_and_spread(self):
+        found = row([100, 100], [80, 120])
+        self.assertAlmostEqual(found.ratio, 1)
+        self.assertAlmostEqual(found.spread, 0.2)
+
+    def test_spread_pairs_the_turns(self):
+        # Turns differ, their ratio does not.
+        self.assertAlmostEqual(row([100, 200], [50, 100]).spread, 0)
+
+    def test_one_turn_has_no_spread(self):
+        self.assertIsNone(row([100], [80]).spread)
+        self.assertFalse(row([100], [80]).unsteady())
+
+    def test_unsteady(self):
+        self.assertTrue(row([100, 100], [80, 90]).unsteady())
+        self.assertFalse(row([100, 100], [80, 81]).unsteady())
+
+
+class Values(unittest.TestCase):
+    def test_guest(self):
+        found = bench.guest_values(GUEST, "zram")
+        self.assertEqual(found, {"guest.zram.instructions": 60000, "guest.zram.faults": 0.8,
+                                 "guest.zram.retries": 250, "guest.zram.flushes": 0.5})
+
+    def test_events_count_locks_of_kvm_only(self):
+        self.assertEqual(bench.event_values(EVENTS)["events.locks"], 2)
+
+    def test_events_count_calls(self):
+        found = bench.event_values(EVENTS)
+        self.assertEqual((found["events.aging"], found["events.calls"]), (0.4, 1.0))
+
+    def test_functions_that_are_gone_are_an_error(self):
+        gone = {key: value for key, value in EVENTS.items() if "young" not in key}
+        with self.assertRaisesRegex(pair.PairError, "clear_young"):
+            bench.event_values(gone)
+
+    def test_locks_that_nobody_took_are_an_error(self):
+        gone = {key: value for key, value in EVENTS.items() if "[kvm]" not in key}
+        with self.assertRaisesRegex(pair.PairError, "mmu_lock"):
+            bench.event_values(gone)
+
+    def test_process_tells_what_is_added(self):
+        found = bench.process_values(COSTS)
+        self.assertEqual(found["process.nobody.cow"], 1000)
+        self.assertEqual(found["process.outside.cow"], 200)
+        self.assertEqual(found["process.inside.fork"], 300)
+
+    def test_vmas_tell_what_is_added(self):
+        found = bench.vmas_values({"small.create": "10", "large.create": "110",
+                                   "small.destroy": "5", "large.destroy": "7"})
+        self.assertEqual(found, {"vmas.create": 100, "vmas.small.create": 10, "vmas.destroy": 7})
+
+    def test_notifier(self):
+        found = bench.notifier_values({"section.1": "9", "interval.10.hit": "8", "clock.loop": "1",
+                                       "unregister.elapsed": "2000000"})
+        self.assertEqual(found, {"notifier.section.1": 9, "notifier.interval.10.hit": 8,
+                                 "notifier.unregister": 2})
+
+
+class FakeBench(bench.Bench):
+    """Runs no machine: the kernels FAIL fail, the others give 1."""
+
+    fail = ()
+
+    def machine(self, kernel, name, words, more):
+        if kernel in self.fail:
+            raise pair.PairError(f"{kernel} {name} failed")
+        return {"x.y": 1}
+
+    def identity(self):
+        return self.kernels
+
+
+class Turns(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.build = folder.name
+        os.mkdir(os.path.join(self.build, "bench"))
+        self.bench = FakeBench(self.build, {"mainline": "a", "ours": "b"}, 1)
+
+    def turn(self, *fail):
+        self.bench.fail = fail
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.bench.both("run", dict)
+
+    def test_a_turn_is_whole_or_void(self):
+        self.turn("ours")
+        self.assertEqual(self.bench.samples.values, {})
+        self.assertEqual(self.bench.faults, ["ours run failed"])
+        self.turn()
+        self.assertEqual(self.bench.samples.of("x.y"), [[1], [1]])
+
+    def loaded(self, kernels, groups):
+        self.turn()
+        self.bench.save()
+        again = FakeBench(self.build, kernels, 1)
+        again.load(groups)
+        return again.samples.values
+
+    def test_saved_samples_are_taken_up(self):
+        self.assertEqual(self.loaded({"mainline": "a", "ours": "b"}, []),
+                         {"x.y": {"mainline": [1], "ours": [1]}})
+
+    def test_samples_of_other_kernels_are_not(self):
+        self.assertEqual(self.loaded({"mainline": "a", "ours": "c"}, []), {})
+
+    def test_samples_that_are_measured_anew_are_not(self):
+        self.assertEqual(self.loaded({"mainline": "a", "ours": "b"}, ["x"]), {})
+
+
+class Table(unittest.TestCase):
+    def setUp(self):
+        self.samples = measures.Samples()
+        self.samples.add("mainline", {"vmas.create": 100, "vmas.small.create": 10})
+        self.samples.add("ours", {"vmas.create": 20, "vmas.small.create": 30})
+        self.rows = measures.rows(self.samples, ["vmas"])
+
+    def test_every_measure_has_a_line(self):
+        wanted = [m for m in measures.MEASURES if m.key.startswith("vmas.")]
+        lines = measures.table(self.rows)
+        self.assertEqual(len(lines), 1 + len(wanted))
+        self.assertRegex(lines[1], r"100 +20 +0\.200 +- +0\.25 +aim met$")
+        self.assertRegex(lines[2], r"10 +30 +3\.000 +- +-? *BEHIND$")
+        self.assertRegex(lines[3], r"not measured$")
+
+    def test_keys_are_unique_and_belong_to_a_group(self):
+        keys = [measure.key for measure in measures.MEASURES]
+        self.assertEqual(len(keys), len(set(keys)))
+        self.assertEqual({key.split(".")[0] for key in keys},
+                         {group.__name__ for group, _ in bench.GROUPS})
+
+    def test_every_value_of_a_process_is_in_the_table(self):
+        keys = {measure.key for measure in measures.MEASURES}
+        self.assertLessEqual(set(bench.process_values(COSTS)), keys)
+        self.assertLessEqual(set(bench.guest_values(GUEST, "disk")), keys)
+        self.assertLessEqual(set(bench.event_values(EVENTS)), keys)
+
+    def test_csv(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "bench.csv")
+            measures.write_csv(self.rows, self.samples, path)
+            with open(path, encoding="utf-8", newline="") as file:
+                lines = list(csv.DictReader(file))
+        self.assertEqual([line["key"] for line in lines][:2], ["vmas.create", "vmas.small.create"])
+        self.assertEqual((lines[1]["ratio"], lines[1]["word"]), ("3.000", "BEHIND"))
+
+    def test_picture_shows_losses_in_their_colour(self):
+        text = picture.script(self.rows, "x.svg")
+        bars = re.findall(r'rectangle from (\S+),\S+ to (\S+),\S+ fc rgb "(\S+)"', text)
+        self.assertEqual(bars, [("0.2", "1", picture.COLOURS["aim met"]),
+                                ("1", "3.0", picture.COLOURS["BEHIND"])])
+
+    @unittest.skipUnless(shutil.which("gnuplot"), "gnuplot is not installed")
+    def test_picture_is_drawn(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "bench.svg")
+            picture.write(self.rows, path)
+            with open(path, encoding="utf-8") as file:
+                self.assertIn("</svg>", file.read())
+
+
+if __name__ == "__main__":
+    unittest.main()
