@@ -21,10 +21,11 @@
 /* Below one page table. */
 static unsigned long map_pages(struct kunit *test)
 {
-	unsigned long addr = ALIGN(mnk_map_anon(test, 2 * LEN), LEN);
+	unsigned long start = mnk_map_anon(test, 2 * LEN);
+	unsigned long addr = ALIGN(start, LEN);
 	int i;
 
-	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, LEN,
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, start, 2 * LEN,
 					    MADV_NOHUGEPAGE));
 	for (i = 0; i < NR_PAGES; i++)
 		mnk_write(test, addr + i * PAGE_SIZE);
