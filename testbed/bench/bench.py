@@ -4,8 +4,8 @@
 
 Both kernels are built with one configuration and one compiler, and run by turns
 in machines with one CPU whose nanoseconds are its instructions, so that neither
-the load of this computer nor its speed counts. Writes a table, BUILD/bench/bench.csv
-and BUILD/bench/bench.svg.
+the load of this computer nor its speed counts (but for a guest that swaps to a
+disk). Writes a table, BUILD/bench/bench.csv and BUILD/bench/bench.svg.
 """
 import concurrent.futures
 import contextlib
@@ -266,8 +266,8 @@ def report(bench, groups):
     count = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
     print("\n" + "\n".join(lines) + f"\n\n{len(words)} measures: {count}")
     worst = max((load for _, load, _ in bench.log), default=0)
-    print(f"{len(bench.log)} runs; load of this computer at most {worst:.1f}, which changes "
-          "neither instructions nor counts.")
+    print(f"{len(bench.log)} runs; load of this computer at most {worst:.1f}. It changes neither "
+          "instructions nor counts, except of a guest that swaps to a disk.")
     if unsteady := [row.measure.text for row in found if row.unsteady()]:
         print(f"Less steady than {100 * measures.STEADY:g} %: " + "; ".join(unsteady))
     for fault in bench.faults:
