@@ -23,6 +23,7 @@ sys.dont_write_bytecode = True    # nothing generated beside the sources
 sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(BED, "machine"))
 
+import arch  # noqa: E402
 import build_kernel  # noqa: E402
 import initramfs  # noqa: E402
 import measures  # noqa: E402
@@ -143,7 +144,7 @@ class Bench:
         """What the saved samples of other groups must have been measured on."""
         found = {}
         for kernel, built in self.kernels.items():
-            with open(initramfs.bzimage(built), "rb") as file:
+            with open(initramfs.image(built, arch.ARCHES["x86_64"]), "rb") as file:
                 found[kernel] = hashlib.file_digest(file, "sha256").hexdigest()
         return found
 

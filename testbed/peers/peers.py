@@ -34,6 +34,7 @@ MODULES = ["kvm-amd", f"test_hmm:spm_addr_dev0={COHERENT[0]}:spm_addr_dev1={COHE
 AGAIN = 3               # more runs of a row that differs
 SKIP = 4                # exit status of kselftest
 OK = re.compile(r"^(?:# )*\s*(not )?ok \d+ ?(?:- )?(.*)$")
+COUNT = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?%?")      # measured, not part of a case's name
 
 # Rows of mm: a line of run_vmtests.sh each. What is run instead of a command,
 # or why it is not run.
@@ -220,7 +221,7 @@ def cases(text):
     for line in text.splitlines():
         if match := OK.match(line.rstrip()):
             name, _, directive = match[2].partition("#")
-            name = name.strip()
+            name = COUNT.sub("N", name.strip())
             while name in found:
                 name += "'"
             found[name] = ("skip" if "SKIP" in directive.upper()
