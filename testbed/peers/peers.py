@@ -50,6 +50,14 @@ LEFT_OUT = [
 # Too slow under emulation: (pattern of the command, its options, what they become).
 SCALED = [
     ("./ksm_tests -? -s 100", "-s 100", "-s 5 -l 280"),
+    ("./demand_paging_test", "_test", "_test -b 64M"),
+    ("./dirty_log_perf_test", "_test", "_test -b 64M"),
+    ("./access_tracking_perf_test", "_test", "_test -b 64M"),
+    ("./dirty_log_page_splitting_test", "_test", "_test -b 64M"),
+    ("./memslot_modification_stress_test", "_test", "_test -b 64M -i 100"),
+    ("./kvm_page_table_test", "_test", "_test -b 64M"),
+    ("./dirty_log_test", "_test", "_test -i 4"),
+    ("./memslot_perf_test", "_test", "_test -l 1"),
 ]
 SECONDS = {"mm": 300, "kvm": 120}
 # Rows that get another time, by pattern.
@@ -122,6 +130,13 @@ def kvm_commands(root):
         return [f"./{line.split(':')[1].strip()}" for line in file if line.startswith("kvm:")]
 
 
+def scaled(words):
+    for pattern, old, new in SCALED:
+        if fnmatch.fnmatch(words, pattern):
+            words = words.replace(old, new)
+    return words
+
+
 def rows(root):
     """(rows, [(command, why it is left out)])"""
     found, left = [], []
@@ -133,14 +148,10 @@ def rows(root):
         if why:
             left.append((f"mm/{words}", why))
             continue
-        words = INSTEAD.get(words, words)
-        for pattern, old, new in SCALED:
-            if fnmatch.fnmatch(words, pattern):
-                words = words.replace(old, new)
-        found.append(Row("mm", words, "/suites/mm"))
+        found.append(Row("mm", scaled(INSTEAD.get(words, words)), "/suites/mm"))
     held = [Row("mm+sub", row.command, row.folder, bool(PASSIVE.search(row.command)))
             for row in found]
-    kvm = [Row("kvm", words, "/suites/kvm") for words in kvm_commands(root)]
+    kvm = [Row("kvm", scaled(words), "/suites/kvm") for words in kvm_commands(root)]
     return found + held + kvm, left
 
 
