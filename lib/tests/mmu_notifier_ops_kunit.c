@@ -259,8 +259,12 @@ static void unmap_folio_test(struct kunit *test)
 static void migrate_test(struct kunit *test)
 {
 	struct mnk_pair *o = ops_anon(test);
-	struct folio *folio = mnk_lock_folio(test, o->addr);
+	struct folio *folio;
 
+	if (!IS_ENABLED(CONFIG_MIGRATION))
+		kunit_skip(test, "no migration");
+
+	folio = mnk_lock_folio(test, o->addr);
 	try_to_migrate(folio, 0);
 	KUNIT_EXPECT_FALSE(test, folio_mapped(folio));
 	expect_page_cleared(test, o, o->addr);

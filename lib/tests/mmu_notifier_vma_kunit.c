@@ -178,6 +178,23 @@ static void mprotect_from_table_test(struct kunit *test)
 			      MMU_NOTIFY_PROTECTION_VMA);
 }
 
+/* Entries stay, but accesses of the CPU fault to tell which node they are from. */
+static void numa_hint_test(struct kunit *test)
+{
+#ifdef CONFIG_NUMA_BALANCING
+	struct mnk_pair *p = watch_anon(test);
+	struct vm_area_struct *vma = mnk_vma(test, p->addr);
+
+	mmap_read_lock(current->mm);
+	change_prot_numa(vma, p->addr, p->end);
+	mmap_read_unlock(current->mm);
+	mnk_pair_expect_range(test, p, p->addr, p->end,
+			      MMU_NOTIFY_PROTECTION_VMA);
+#else
+	kunit_skip(test, "no NUMA balancing");
+#endif
+}
+
 /* Advice. */
 
 /* The pages stay until somebody needs them, the next write is to be seen. */
@@ -190,6 +207,20 @@ static void free_test(struct kunit *test)
 					    MADV_FREE));
 	mnk_pair_expect_range(test, p, p->addr, p->end, MMU_NOTIFY_CLEAR);
 	KUNIT_EXPECT_NE(test, mnk_view(p->range)->entry[MNK_END], MNK_ABSENT);
+}
+
+/* Guards come where pages were, and go where there are none. */
+static void guard_test(struct kunit *test)
+{
+	struct mnk_pair *p = watch_anon(test);
+
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, p->addr, LEN,
+					    MADV_GUARD_INSTALL));
+	mnk_pair_expect_range(test, p, p->addr, p->end, MMU_NOTIFY_CLEAR);
+	expect_seen(test, p, MNK_WRITABLE, MNK_ABSENT);
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, p->addr, LEN,
+					    MADV_GUARD_REMOVE));
+	mnk_pair_expect_silence(test, p);
 }
 
 /* Entries get old, translations stay what they are. */
@@ -447,7 +478,9 @@ static struct kunit_case vma_cases[] = {
 	KUNIT_CASE(mprotect_test),
 	KUNIT_CASE(mprotect_widen_test),
 	KUNIT_CASE(mprotect_from_table_test),
+	KUNIT_CASE(numa_hint_test),
 	KUNIT_CASE(free_test),
+	KUNIT_CASE(guard_test),
 	KUNIT_CASE(cold_test),
 	KUNIT_CASE(pageout_test),
 	KUNIT_CASE(truncate_shmem_test),
