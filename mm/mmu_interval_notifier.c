@@ -59,10 +59,12 @@
 #include <linux/mmu_notifier.h>
 #include <linux/overflow.h>
 #include <linux/rbtree.h>
+#include <linux/refcount.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
 #include <linux/wait.h>
+#include <linux/wait_bit.h>
 
 #include "mmu_notifier_internal.h"
 
@@ -89,7 +91,6 @@ struct mmu_interval_lane {
 
 /**
  * struct mmu_interval_subscriptions - the intervals of one mm
- * @lock: taken around the locks of all lanes, by who changes @tree
  * @tree: the intervals; changed with all lanes locked, read with one locked
  * @drained: every section that started without a lane has ended; set once,
  *	under mmap_lock
@@ -97,7 +98,6 @@ struct mmu_interval_lane {
  * @lanes: the open sections
  */
 struct mmu_interval_subscriptions {
-	spinlock_t lock;	/* with those of all lanes: changes of the tree */
 	struct rb_root_cached tree;
 	bool drained;
 	unsigned int nr_lanes;
@@ -111,29 +111,47 @@ static struct mmu_interval_notifier *mi_entry(struct interval_tree_node *node)
 	return container_of(node, struct mmu_interval_notifier, interval_tree);
 }
 
+/* The first lane's lock keeps others who change the tree out of the rest. */
 static void mi_lock_tree(struct mmu_interval_subscriptions *itv)
 {
 	unsigned int i;
 
-	spin_lock(&itv->lock);
-	for (i = 0; i < itv->nr_lanes; i++)
-		spin_lock_nest_lock(&itv->lanes[i].lock, &itv->lock);
+	spin_lock(&itv->lanes[0].lock);
+	for (i = 1; i < itv->nr_lanes; i++)
+		spin_lock_nest_lock(&itv->lanes[i].lock, &itv->lanes[0].lock);
 }
 
 static void mi_unlock_tree(struct mmu_interval_subscriptions *itv)
 {
 	unsigned int i;
 
-	for (i = 0; i < itv->nr_lanes; i++)
+	for (i = itv->nr_lanes; i-- > 0; )
 		spin_unlock(&itv->lanes[i].lock);
-	spin_unlock(&itv->lock);
 }
 
 /* Pins. */
 
+/*
+ * The release ordering of the decrement pairs with the acquire in
+ * mi_wait_pins(): what the callback did happens before what follows the end of
+ * the wait. The interval may be gone when wake_up_var() runs, to which it is an
+ * address only.
+ */
 static void mi_unpin(struct mmu_interval_notifier *sub)
 {
-	mmu_notifier_unpin(&sub->active);
+	if (refcount_dec_and_test(&sub->active)) {
+		/* Pairs with that of wait_var_event(), queue first, then look. */
+		smp_mb();
+		wake_up_var(&sub->active);
+	}
+}
+
+/* Waits for the last pin of @sub, which is dead: there are no more to come. */
+static void mi_wait_pins(struct mmu_interval_notifier *sub)
+{
+	wait_var_event(&sub->active, !refcount_read(&sub->active));
+	/* Pairs with the release in mi_unpin(). */
+	smp_acquire__after_ctrl_dep();
 }
 
 /*
@@ -472,7 +490,6 @@ static struct mmu_interval_subscriptions *mi_alloc(void)
 		return NULL;
 	itv->nr_lanes = nr;
 	itv->tree = RB_ROOT_CACHED;
-	spin_lock_init(&itv->lock);
 	for (i = 0; i < nr; i++) {
 		spin_lock_init(&itv->lanes[i].lock);
 		itv->lanes[i].seq = MI_SEQ_FIRST(i);
@@ -661,7 +678,7 @@ static bool mi_try_erase(struct mmu_interval_subscriptions *itv,
 static void mi_wait_erase(struct mmu_interval_subscriptions *itv,
 			  struct mmu_interval_notifier *sub)
 {
-	mmu_notifier_wait_pins(&sub->active);
+	mi_wait_pins(sub);
 
 	mi_lock_tree(itv);
 	mi_erase(itv, sub);

@@ -5,14 +5,29 @@
  * How a walk of the list and a subscription that leaves it get along
  * -----------------------------------------------------------------
  * The list is changed under mmu_notifier_subscriptions::lock and walked under
- * RCU. Callbacks that must not sleep run inside that read-side section, so
- * unlinking followed by synchronize_rcu() is enough for them.
+ * RCU by callbacks that must not sleep.
  *
- * Callbacks that may sleep run outside of it, with the subscription pinned
- * (mmu_notifier::active). The order of teardown is: no new pins, wait for the
- * running ones, unlink, grace period. A pinned subscription is therefore always
- * linked, and a walk can go on from it however long its callback slept. Nobody
- * waits for anything but callbacks of the subscription that leaves.
+ * A walk whose callbacks may sleep counts itself instead, in the one of two
+ * counters of the mm that subs->count points to. Who has unlinked a subscription
+ * makes the other counter the current one and waits until the old one is zero:
+ * mn_wait_walks(). The walk looks at the pointer once more when it has counted
+ * itself, and begins anew if that has changed. There is a full barrier between
+ * the two on either side, so:
+ *
+ *  - If the walk sees the old pointer, the waiter sees the walk in the counter,
+ *    and waits for it.
+ *  - If the walk sees a pointer that was written after the subscription was
+ *    unlinked, it does not come by. It does not matter then whether its counter
+ *    is in use for the second time and a waiter missed it the first time.
+ *
+ * The counter that is current is one too high. So zero is what a waiter waits
+ * for, and nobody else who leaves the counter has anything to do.
+ *
+ * An entry that is unlinked while a walk stands on it keeps its successor, and
+ * who was on the list then cannot be freed before that walk has ended.
+ *
+ * The counters belong to the mm, so nobody waits for callbacks of another one. A
+ * walk costs two atomic operations, however many subscriptions it calls.
  *
  * Registration in the middle of sections
  * --------------------------------------
@@ -35,7 +50,8 @@
  * registration links the subscription and then publishes its number; a section
  * reads the number first and then walks, and both of its walks call exactly the
  * subscriptions with that number or a lower one. All of these are linked by the
- * time the number is seen.
+ * time the number is seen. The youngest stands first in the list, so a walk
+ * leaves out the head of the list and compares no further.
  */
 
 #include <linux/bitmap.h>
@@ -68,108 +84,157 @@ EXPORT_SYMBOL_GPL(__mmu_notifier_invalidate_range_start_map);
 
 /* Bits of mmu_notifier::flags. */
 enum {
+	MN_REGISTERED,		/* until unregister or the last put */
 	MN_RELEASE_PENDING,	/* cleared when release has returned */
 	MN_RELEASE_CLAIMED,	/* somebody calls release, or it shall not run */
-	MN_RETIRED,		/* the registration's share of active is dropped */
-	MN_FREEING,		/* mmu_notifier_put() for the last reference */
 };
 
 /* mmu_notifier_put() frees from here, mmu_notifier_synchronize() flushes it. */
 static struct workqueue_struct *mn_put_wq;
 
-/* Pins. */
-
-/* Nothing is called any more once MN_RETIRED is seen. */
-static bool mn_is_live(const struct mmu_notifier *sub)
-{
-	return !test_bit(MN_RETIRED, &sub->flags);
-}
-
-/* The bit alone decides nothing, it keeps a busy mm from delaying mn_retire(). */
-static bool mn_pin(struct mmu_notifier *sub)
-{
-	return mn_is_live(sub) && refcount_inc_not_zero(&sub->active);
-}
-
-static void mn_unpin(struct mmu_notifier *sub)
-{
-	mmu_notifier_unpin(&sub->active);
-}
-
-/* No new callback that may sleep from here on. */
-static void mn_stop(struct mmu_notifier *sub)
-{
-	if (!test_and_set_bit(MN_RETIRED, &sub->flags))
-		mn_unpin(sub);
-}
-
-/* mn_stop(), and wait for those that run. */
-static void mn_retire(struct mmu_notifier *sub)
-{
-	might_sleep();
-	mn_stop(sub);
-	mmu_notifier_wait_pins(&sub->active);
-}
-
 /* Walks. */
 
-/* Does the section @range concern @sub? The same answer at start and end. */
-static bool mn_hears(const struct mmu_notifier *sub,
-		     const struct mmu_notifier_range *range)
+static void mn_walk_end(atomic_t *count)
 {
-	/* A difference, for numbers that wrap. */
-	if ((long)(range->stamp - sub->stamp) < 0)
-		return false;
-	if (!sub->ops->invalidate_range_start && !sub->ops->invalidate_range_end)
-		return false;
-	return !(range->flags & MMU_NOTIFIER_RANGE_FOLIO) ||
-	       !sub->ops->invalidate_page;
+	/* Fully ordered, as wake_up_var() wants it. */
+	if (unlikely(atomic_dec_and_test(count)))
+		wake_up_var(count);
+}
+
+/* @count was not the current one any more when the walk was counted. */
+static noinline atomic_t *mn_walk_again(struct mmu_notifier_subscriptions *subs,
+					atomic_t *count)
+{
+	do {
+		mn_walk_end(count);
+		count = READ_ONCE(subs->count);
+		atomic_inc(count);
+		smp_mb__after_atomic();
+	} while (smp_load_acquire(&subs->count) != count);
+	return count;
+}
+
+/* A walk that may sleep. The result goes to mn_walk_end(). */
+static __always_inline atomic_t *
+mn_walk_begin(struct mmu_notifier_subscriptions *subs)
+{
+	atomic_t *count = READ_ONCE(subs->count);
+
+	atomic_inc(count);
+	/* Pairs with the atomic_dec_and_test() in mn_wait_walks(). */
+	smp_mb__after_atomic();
+	/* Pairs with the release in mn_wait_walks(). */
+	if (likely(smp_load_acquire(&subs->count) == count))
+		return count;
+	return mn_walk_again(subs, count);
 }
 
 /*
- * The next subscription behind @prev and before @stop (or the end) that @range
- * concerns (every one if @range is NULL), pinned; @prev is unpinned. It was
- * pinned so far and so is linked: its successor is read under RCU before the
- * pin goes.
+ * Wait for the walks that may stand on what the caller has unlinked. With the
+ * lock held all walks are on the current counter. Those that begin after that
+ * has changed do not delay it, but for a moment the ones that had read the old
+ * pointer.
  */
-static struct mmu_notifier *mn_next(struct mmu_notifier_subscriptions *subs,
-				    struct mmu_notifier *prev,
-				    const struct mmu_notifier *stop,
-				    const struct mmu_notifier_range *range)
+static void mn_wait_walks(struct mmu_notifier_subscriptions *subs)
 {
-	struct mmu_notifier *sub, *next = NULL;
-	struct hlist_node *node;
+	atomic_t *old, *new;
 
-	rcu_read_lock();
-	node = prev ? rcu_dereference(hlist_next_rcu(&prev->hlist)) :
-		      rcu_dereference(hlist_first_rcu(&subs->list));
-	for (; node; node = rcu_dereference(hlist_next_rcu(node))) {
-		sub = hlist_entry(node, struct mmu_notifier, hlist);
-		if (sub == stop)
-			break;
-		if ((!range || mn_hears(sub, range)) && mn_pin(sub)) {
-			next = sub;
-			break;
-		}
+	might_sleep();
+	guard(mutex)(&subs->count_lock);
+
+	old = subs->count;
+	new = &subs->counts[old == subs->counts];
+	atomic_inc(new);
+	/*
+	 * What is unlinked before the new pointer; pairs with the acquire in
+	 * mn_walk_begin().
+	 */
+	smp_store_release(&subs->count, new);
+	/*
+	 * The new pointer before the look at the old counter. Pairs with the
+	 * barrier in mn_walk_begin(), and with the decrement in mn_walk_end().
+	 */
+	if (!atomic_dec_and_test(old)) {
+		wait_var_event(old, !atomic_read(old));
+		smp_acquire__after_ctrl_dep();
 	}
-	rcu_read_unlock();
-	if (prev)
-		mn_unpin(prev);
-	return next;
 }
 
-/* Leaving the loop early leaves @sub pinned. */
-#define mn_for_each_pinned_until(sub, subs, stop, range)		\
-	for (sub = mn_next(subs, NULL, stop, range); sub;		\
-	     sub = mn_next(subs, sub, stop, range))
+static struct mmu_notifier *mn_entry(const struct hlist_node *node)
+{
+	return hlist_entry_safe(node, struct mmu_notifier, hlist);
+}
 
-#define mn_for_each_pinned(sub, subs, range)				\
-	mn_for_each_pinned_until(sub, subs, NULL, range)
+/* @count: of the walk. */
+static struct mmu_notifier *mn_first(struct mmu_notifier_subscriptions *subs,
+				     const atomic_t *count)
+{
+	return mn_entry(rcu_dereference_check(hlist_first_rcu(&subs->list),
+					      atomic_read(count)));
+}
+
+static struct mmu_notifier *mn_next(struct mmu_notifier *sub,
+				    const atomic_t *count)
+{
+	return mn_entry(rcu_dereference_check(hlist_next_rcu(&sub->hlist),
+					      atomic_read(count)));
+}
+
+/* Was @sub registered after the registration with the number @stamp? */
+static bool mn_is_younger(const struct mmu_notifier *sub, unsigned long stamp)
+{
+	/* A difference, for numbers that wrap. */
+	return (long)(stamp - sub->stamp) < 0;
+}
+
+/* The first that the section @range may concern; so may all behind it. */
+static struct mmu_notifier *
+mn_first_stamped(struct mmu_notifier_subscriptions *subs,
+		 const struct mmu_notifier_range *range, const atomic_t *count)
+{
+	struct mmu_notifier *sub = mn_first(subs, count);
+
+	while (sub && unlikely(mn_is_younger(sub, range->stamp)))
+		sub = mn_next(sub, count);
+	return sub;
+}
 
 /* Sections. */
 
-static void mn_call_end(struct mmu_notifier *sub,
+/* Does a section concern @sub, which is old enough? mn_heard_flags() agrees. */
+static bool mn_hears(const struct mmu_notifier *sub, bool folio)
+{
+	return !folio || !sub->ops->invalidate_page;
+}
+
+static bool mn_is_folio(const struct mmu_notifier_range *range)
+{
+	return range->flags & MMU_NOTIFIER_RANGE_FOLIO;
+}
+
+/* Flags of the sections that a subscription with @ops hears. */
+static unsigned int mn_heard_flags(const struct mmu_notifier_ops *ops)
+{
+	if (!ops->invalidate_range_start && !ops->invalidate_range_end)
+		return 0;
+	return ops->invalidate_page ? MMU_NOTIFIER_RANGE_SPAN :
+				      MMU_NOTIFIER_RANGE_SPAN |
+				      MMU_NOTIFIER_RANGE_FOLIO;
+}
+
+/*
+ * May there be anybody who hears the section? Flags are never taken back, so the
+ * end does not miss whom the start called; one that is new since then is
+ * younger than the section.
+ */
+static bool mn_is_heard(const struct mmu_notifier_subscriptions *subs,
 			const struct mmu_notifier_range *range)
+{
+	return range->flags & READ_ONCE(subs->heard);
+}
+
+static __always_inline void
+mn_call_end(struct mmu_notifier *sub, const struct mmu_notifier_range *range)
 {
 	bool blockable = mmu_notifier_range_blockable(range);
 
@@ -184,23 +249,8 @@ static void mn_call_end(struct mmu_notifier *sub,
 		non_block_end();
 }
 
-/*
- * End the section for those before @stop in the list, for all if it is NULL. The
- * caller holds @stop pinned and so linked; newer subscriptions stand before it,
- * but the stamp keeps them out.
- */
-static void mn_range_end(struct mmu_notifier_subscriptions *subs,
-			 const struct mmu_notifier *stop,
-			 const struct mmu_notifier_range *range)
-{
-	struct mmu_notifier *sub;
-
-	mn_for_each_pinned_until(sub, subs, stop, range)
-		mn_call_end(sub, range);
-}
-
-static int mn_call_start(struct mmu_notifier *sub,
-			 const struct mmu_notifier_range *range)
+static __always_inline int
+mn_call_start(struct mmu_notifier *sub, const struct mmu_notifier_range *range)
 {
 	bool blockable = mmu_notifier_range_blockable(range);
 	int ret;
@@ -214,31 +264,111 @@ static int mn_call_start(struct mmu_notifier *sub,
 	ret = sub->ops->invalidate_range_start(sub, range);
 	if (!blockable)
 		non_block_end();
+	return ret;
+}
+
+/*
+ * Subscriber @refused returned @ret: end the section for those whom the walk
+ * called before. They are younger; @refused itself may be off the list by now.
+ *
+ * Return: 0 if the section goes on, as it was not to be refused.
+ */
+static noinline int mn_refused(struct mmu_notifier_subscriptions *subs,
+			       const struct mmu_notifier *refused,
+			       struct mmu_notifier_range *range,
+			       const atomic_t *count, int ret)
+{
+	bool blockable = mmu_notifier_range_blockable(range);
+	struct mmu_notifier *sub;
 
 	/* Only -EAGAIN, and only when asked not to sleep. */
-	if (WARN_ON_ONCE(ret && (blockable || ret != -EAGAIN)))
+	if (WARN_ON_ONCE(blockable || ret != -EAGAIN))
 		pr_warn("%ps: error %d from a%s section\n",
-			sub->ops->invalidate_range_start, ret,
+			refused->ops->invalidate_range_start, ret,
 			blockable ? " blockable" : "");
-	return blockable ? 0 : ret;
+	if (blockable)
+		return 0;
+
+	for (sub = mn_first_stamped(subs, range, count);
+	     sub && mn_is_younger(sub, refused->stamp);
+	     sub = mn_next(sub, count))
+		if (mn_hears(sub, mn_is_folio(range)))
+			mn_call_end(sub, range);
+	if (range->lane)
+		mmu_interval_section_end(range);
+	return ret;
+}
+
+/* Inlined with a constant @folio. */
+static __always_inline int mn_walk_start(struct mmu_notifier_subscriptions *subs,
+					 struct mmu_notifier_range *range,
+					 bool folio)
+{
+	atomic_t *count = mn_walk_begin(subs);
+	struct mmu_notifier *sub;
+	int ret = 0;
+
+	for (sub = mn_first_stamped(subs, range, count); sub;
+	     sub = mn_next(sub, count)) {
+		if (!mn_hears(sub, folio))
+			continue;
+		ret = mn_call_start(sub, range);
+		if (unlikely(ret)) {
+			ret = mn_refused(subs, sub, range, count, ret);
+			if (ret)
+				break;
+		}
+	}
+	mn_walk_end(count);
+	return ret;
+}
+
+static noinline int mn_folio_start(struct mmu_notifier_subscriptions *subs,
+				   struct mmu_notifier_range *range)
+{
+	return mn_walk_start(subs, range, true);
 }
 
 /* All of them agree, or nobody who did has the section open on return. */
-static int mn_range_start(struct mmu_notifier_subscriptions *subs,
-			  const struct mmu_notifier_range *range)
+static __always_inline int mn_range_start(struct mmu_notifier_subscriptions *subs,
+					  struct mmu_notifier_range *range)
 {
-	struct mmu_notifier *sub;
-	int ret;
+	if (!mn_is_heard(subs, range))
+		return 0;
+	if (unlikely(mn_is_folio(range)))
+		return mn_folio_start(subs, range);
+	return mn_walk_start(subs, range, false);
+}
 
-	mn_for_each_pinned(sub, subs, range) {
-		ret = mn_call_start(sub, range);
-		if (unlikely(ret)) {
-			mn_range_end(subs, sub, range);
-			mn_unpin(sub);
-			return ret;
-		}
-	}
-	return 0;
+static __always_inline void mn_walk_close(struct mmu_notifier_subscriptions *subs,
+					  const struct mmu_notifier_range *range,
+					  bool folio)
+{
+	atomic_t *count = mn_walk_begin(subs);
+	struct mmu_notifier *sub;
+
+	for (sub = mn_first_stamped(subs, range, count); sub;
+	     sub = mn_next(sub, count))
+		if (mn_hears(sub, folio))
+			mn_call_end(sub, range);
+	mn_walk_end(count);
+}
+
+static noinline void mn_folio_end(struct mmu_notifier_subscriptions *subs,
+				  const struct mmu_notifier_range *range)
+{
+	mn_walk_close(subs, range, true);
+}
+
+static __always_inline void mn_range_end(struct mmu_notifier_subscriptions *subs,
+					 const struct mmu_notifier_range *range)
+{
+	if (!mn_is_heard(subs, range))
+		return;
+	if (unlikely(mn_is_folio(range)))
+		mn_folio_end(subs, range);
+	else
+		mn_walk_close(subs, range, false);
 }
 
 /**
@@ -259,7 +389,8 @@ int __mmu_notifier_range_start(struct mmu_notifier_range *range)
 
 	/*
 	 * Pairs with the release in mn_publish(): every subscription with this
-	 * number or a lower one is seen by the walks that follow.
+	 * number or a lower one is seen by the walks that follow, and so are
+	 * the flags of the sections that it hears.
 	 */
 	range->stamp = smp_load_acquire(&subs->stamp);
 
@@ -268,11 +399,8 @@ int __mmu_notifier_range_start(struct mmu_notifier_range *range)
 	range->lane = NULL;
 	if (itv)
 		ret = mmu_interval_section_start(itv, range);
-	if (likely(!ret)) {
+	if (likely(!ret))
 		ret = mn_range_start(subs, range);
-		if (unlikely(ret) && range->lane)
-			mmu_interval_section_end(range);
-	}
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
 	return ret;
 }
@@ -295,7 +423,7 @@ void __mmu_notifier_range_end(struct mmu_notifier_range *range)
 	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
 	if (range->lane)
 		mmu_interval_section_end(range);
-	mn_range_end(subs, NULL, range);
+	mn_range_end(subs, range);
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
 }
 EXPORT_SYMBOL_GPL(__mmu_notifier_range_end);
@@ -320,7 +448,7 @@ void __mmu_notifier_invalidate_page(const struct mmu_notifier_range *range,
 
 	rcu_read_lock();
 	hlist_for_each_entry_rcu(sub, &subs->list, hlist) {
-		if (!sub->ops->invalidate_page || !mn_is_live(sub))
+		if (!sub->ops->invalidate_page)
 			continue;
 		trace_mmu_notifier_invalidate_page(range, address, nr_pages);
 		sub->ops->invalidate_page(sub, range->mm, address, nr_pages,
@@ -410,8 +538,6 @@ static __always_inline bool mn_young(struct mm_struct *mm, unsigned long start,
 
 	rcu_read_lock();
 	hlist_for_each_entry_rcu(sub, &subs->list, hlist) {
-		if (!mn_is_live(sub))
-			continue;
 		young |= mn_call_young(sub, mm, start, end, op);
 		/* Nothing to clear: one answer is enough. */
 		if (op == MN_TEST_YOUNG && young)
@@ -451,10 +577,8 @@ void __mmu_notifier_test_young_pages(struct mm_struct *mm, unsigned long start,
 	struct mmu_notifier *sub;
 
 	rcu_read_lock();
-	hlist_for_each_entry_rcu(sub, &subs->list, hlist) {
-		if (mn_is_live(sub))
-			mn_test_young_pages(sub, mm, start, nr_pages, young);
-	}
+	hlist_for_each_entry_rcu(sub, &subs->list, hlist)
+		mn_test_young_pages(sub, mm, start, nr_pages, young);
 	rcu_read_unlock();
 	trace_mmu_notifier_young(mm, start, start + nr_pages * PAGE_SIZE,
 				 MN_TEST_YOUNG_PAGES,
@@ -471,10 +595,8 @@ void __mmu_notifier_clear_young_pages(struct mm_struct *mm, unsigned long start,
 	struct mmu_notifier *sub;
 
 	rcu_read_lock();
-	hlist_for_each_entry_rcu(sub, &subs->list, hlist) {
-		if (mn_is_live(sub))
-			mn_clear_young_pages(sub, mm, start, nr_pages, pages);
-	}
+	hlist_for_each_entry_rcu(sub, &subs->list, hlist)
+		mn_clear_young_pages(sub, mm, start, nr_pages, pages);
 	rcu_read_unlock();
 	trace_mmu_notifier_young(mm, start, start + nr_pages * PAGE_SIZE,
 				 MN_CLEAR_YOUNG_PAGES, true);
@@ -491,7 +613,7 @@ void __mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
 
 	rcu_read_lock();
 	hlist_for_each_entry_rcu(sub, &subs->list, hlist) {
-		if (sub->ops->arch_invalidate_secondary_tlbs && mn_is_live(sub))
+		if (sub->ops->arch_invalidate_secondary_tlbs)
 			sub->ops->arch_invalidate_secondary_tlbs(sub, mm,
 								 start, end);
 	}
@@ -500,6 +622,23 @@ void __mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
 EXPORT_SYMBOL_GPL(__mmu_notifier_arch_invalidate_secondary_tlbs);
 
 /* Release. */
+
+/* No new walk finds @sub; exit has been here before perhaps. */
+static void mn_unlink(struct mmu_notifier_subscriptions *subs,
+		      struct mmu_notifier *sub)
+{
+	guard(spinlock)(&subs->lock);
+
+	hlist_del_init_rcu(&sub->hlist);
+}
+
+/* Wait for callbacks of what the caller has unlinked. */
+static void mn_wait_callbacks(struct mmu_notifier_subscriptions *subs)
+{
+	mn_wait_walks(subs);
+	/* Those that do not sleep. */
+	synchronize_rcu();
+}
 
 /*
  * Exit and unregister can both come here. One calls release, the other waits
@@ -524,8 +663,9 @@ static void mn_release(struct mmu_notifier *sub, struct mm_struct *mm)
  * __mmu_notifier_release - release every subscription of an mm that exits
  * @mm: the address space, mm_users is 0
  *
- * The subscriptions stay on the list, dead, until their owners unregister or
- * put them. Registration cannot come in between, it needs mm_users.
+ * The subscriptions are off the list then, but belong to it until their owners
+ * unregister or put them. Registration cannot come in between, it needs
+ * mm_users.
  *
  * Context: May sleep.
  */
@@ -534,13 +674,17 @@ void __mmu_notifier_release(struct mm_struct *mm)
 	struct mmu_notifier_subscriptions *subs =
 		READ_ONCE(mm->notifier_subscriptions);
 	struct mmu_notifier *sub;
+	atomic_t *count;
 
 	if (subs->intervals)
 		mmu_interval_release(subs->intervals, mm);
-	mn_for_each_pinned(sub, subs, NULL) {
+
+	count = mn_walk_begin(subs);
+	for (sub = mn_first(subs, count); sub; sub = mn_next(sub, count)) {
 		mn_release(sub, mm);
-		mn_stop(sub);
+		mn_unlink(subs, sub);
 	}
+	mn_walk_end(count);
 }
 
 void __mmu_notifier_subscriptions_destroy(struct mm_struct *mm)
@@ -644,6 +788,9 @@ mmu_notifier_subscriptions_get(struct mm_struct *mm)
 		return NULL;
 	INIT_HLIST_HEAD(&subs->list);
 	spin_lock_init(&subs->lock);
+	mutex_init(&subs->count_lock);
+	subs->count = subs->counts;
+	atomic_set(subs->count, 1);
 	INIT_WORK(&subs->put_work, mn_put_work);
 	subs->mm = mm;
 
@@ -667,10 +814,10 @@ static int mn_publish(struct mmu_notifier_subscriptions *subs,
 			return -EEXIST;
 
 	new->mm = subs->mm;
-	new->flags = BIT(MN_RELEASE_PENDING);
+	new->flags = BIT(MN_REGISTERED) | BIT(MN_RELEASE_PENDING);
 	new->users = 1;
 	new->stamp = subs->stamp + 1;
-	refcount_set(&new->active, 1);
+	WRITE_ONCE(subs->heard, subs->heard | mn_heard_flags(new->ops));
 	hlist_add_head_rcu(&new->hlist, &subs->list);
 	/* Pairs with the acquire in __mmu_notifier_range_start(). */
 	smp_store_release(&subs->stamp, new->stamp);
@@ -773,14 +920,6 @@ int mmu_notifier_register(struct mmu_notifier *subscription,
 }
 EXPORT_SYMBOL_GPL(mmu_notifier_register);
 
-static void mn_unlink(struct mmu_notifier_subscriptions *subs,
-		      struct mmu_notifier *sub)
-{
-	spin_lock(&subs->lock);
-	hlist_del_init_rcu(&sub->hlist);
-	spin_unlock(&subs->lock);
-}
-
 /**
  * mmu_notifier_unregister - end a subscription
  * @subscription: the subscription
@@ -788,13 +927,14 @@ static void mn_unlink(struct mmu_notifier_subscriptions *subs,
  *
  * Calls release unless exit has done so, and waits for it if exit is about to.
  * No callback of @subscription runs or can run on return; the caller may free
- * it. Waits for callbacks of this subscription and for none of any other.
+ * it. Waits for callbacks of @mm that may sleep, and for none of any other.
  *
  * A wrong @mm or a subscription that is not registered gets a warning and is
  * left alone.
  *
- * Context: No lock may be held that a callback takes. Not to be called from a
- * callback. May sleep.
+ * Context: No lock may be held that a callback of any subscription to @mm
+ * takes, and none of them, release included, may wait for the caller. Not to be
+ * called from a callback. May sleep.
  */
 void mmu_notifier_unregister(struct mmu_notifier *subscription,
 			     struct mm_struct *mm)
@@ -802,15 +942,16 @@ void mmu_notifier_unregister(struct mmu_notifier *subscription,
 	struct mmu_notifier_subscriptions *subs = mm->notifier_subscriptions;
 
 	might_sleep();
+	/* To lockdep, who waits for callbacks is as good as who calls them. */
+	mmu_notifier_might_start();
 	if (WARN_ON_ONCE(subscription->mm != mm || !subs ||
-			 hlist_unhashed_lockless(&subscription->hlist)))
+			 !test_and_clear_bit(MN_REGISTERED,
+					     &subscription->flags)))
 		return;
 
 	mn_release(subscription, mm);
-	mn_retire(subscription);
 	mn_unlink(subs, subscription);
-	/* Callbacks that do not sleep, and walks that stand on the entry. */
-	synchronize_rcu();
+	mn_wait_callbacks(subs);
 	trace_mmu_notifier_unregister(subscription, mm);
 	mmdrop(mm);
 }
@@ -831,7 +972,7 @@ static struct mmu_notifier *mn_find_get(struct mm_struct *mm,
 	guard(spinlock)(&subs->lock);
 
 	hlist_for_each_entry(sub, &subs->list, hlist) {
-		if (sub->ops != ops || !sub->users)
+		if (sub->ops != ops)
 			continue;
 		if (sub->users == UINT_MAX)
 			return ERR_PTR(-EOVERFLOW);
@@ -909,30 +1050,17 @@ struct mmu_notifier *mmu_notifier_get(const struct mmu_notifier_ops *ops,
 }
 EXPORT_SYMBOL_GPL(mmu_notifier_get);
 
-/* A subscription without references that nobody frees yet. */
-static struct mmu_notifier *mn_claim_put(struct mmu_notifier_subscriptions *subs)
-{
-	struct mmu_notifier *sub;
-
-	guard(spinlock)(&subs->lock);
-
-	hlist_for_each_entry(sub, &subs->list, hlist)
-		if (!sub->users && !test_and_set_bit(MN_FREEING, &sub->flags))
-			return sub;
-	return NULL;
-}
-
 static void mn_put_work(struct work_struct *work)
 {
 	struct mmu_notifier_subscriptions *subs =
 		container_of(work, struct mmu_notifier_subscriptions, put_work);
+	struct llist_node *put = llist_del_all(&subs->put);
 	struct mm_struct *mm = subs->mm;
-	struct mmu_notifier *sub;
+	struct mmu_notifier *sub, *next;
 
-	while ((sub = mn_claim_put(subs))) {
-		mn_retire(sub);
-		mn_unlink(subs, sub);
-		synchronize_rcu();
+	if (put)
+		mn_wait_callbacks(subs);
+	llist_for_each_entry_safe(sub, next, put, put) {
 		trace_mmu_notifier_unregister(sub, mm);
 		sub->ops->free_notifier(sub);
 		mmdrop(mm);
@@ -961,24 +1089,28 @@ void mmu_notifier_put(struct mmu_notifier *subscription)
 	struct mmu_notifier_subscriptions *subs = mm->notifier_subscriptions;
 	bool last;
 
-	/*
-	 * For the work. A work that runs already can free the subscription and
-	 * its hold on @mm as soon as the lock is dropped.
-	 */
-	mmgrab(mm);
-
 	spin_lock(&subs->lock);
-	last = !WARN_ON_ONCE(!subscription->users) && !--subscription->users;
+	last = !WARN_ON_ONCE(!test_bit(MN_REGISTERED, &subscription->flags)) &&
+	       !--subscription->users;
 	if (last) {
-		/* Nobody shall call release any more, nor wait for it. */
-		if (!test_and_set_bit(MN_RELEASE_CLAIMED, &subscription->flags))
-			clear_and_wake_up_bit(MN_RELEASE_PENDING,
-					      &subscription->flags);
-		mn_stop(subscription);
+		clear_bit(MN_REGISTERED, &subscription->flags);
+		hlist_del_init_rcu(&subscription->hlist);
 	}
 	spin_unlock(&subs->lock);
+	if (!last)
+		return;
 
-	if (!last || !queue_work(mn_put_wq, &subs->put_work))
+	/* Nobody shall call release any more, nor wait for it. */
+	if (!test_and_set_bit(MN_RELEASE_CLAIMED, &subscription->flags))
+		clear_and_wake_up_bit(MN_RELEASE_PENDING, &subscription->flags);
+
+	/*
+	 * For the work. One that runs already can free the subscription and its
+	 * hold on @mm as soon as that is on the list.
+	 */
+	mmgrab(mm);
+	llist_add(&subscription->put, &subs->put);
+	if (!queue_work(mn_put_wq, &subs->put_work))
 		mmdrop(mm);
 }
 EXPORT_SYMBOL_GPL(mmu_notifier_put);
@@ -990,7 +1122,7 @@ EXPORT_SYMBOL_GPL(mmu_notifier_put);
  * the call.
  *
  * Context: May sleep. No lock may be held that a callback or free_notifier
- * takes.
+ * takes. Not to be called from a callback.
  */
 void mmu_notifier_synchronize(void)
 {

@@ -5,10 +5,11 @@
 #ifndef _MM_MMU_NOTIFIER_INTERNAL_H
 #define _MM_MMU_NOTIFIER_INTERNAL_H
 
+#include <linux/atomic.h>
 #include <linux/list.h>
-#include <linux/refcount.h>
+#include <linux/llist.h>
+#include <linux/mutex.h>
 #include <linux/spinlock.h>
-#include <linux/wait_bit.h>
 #include <linux/workqueue.h>
 
 struct mm_struct;
@@ -17,49 +18,37 @@ struct mmu_notifier_range;
 
 /**
  * struct mmu_notifier_subscriptions - everybody who subscribed to one mm
- * @list: the subscriptions; changed under @lock, walked under RCU
- * @lock: protects changes of @list, @stamp, and mmu_notifier::users
- * @stamp: number of the youngest registration
- * @mm: the address space that points here
- * @put_work: frees what mmu_notifier_put() gave up; holds mm_count while queued
+ * @list: the subscriptions, the youngest first; changed under @lock, walked
+ *	under RCU or with a walk counted
  * @intervals: NULL until the first interval; written under mmap_lock, read
  *	without a lock
+ * @stamp: number of the youngest registration
+ * @heard: MMU_NOTIFIER_RANGE_SPAN and _FOLIO, if there has ever been a subscription
+ *	that hears such sections
+ * @counts: walks that call callbacks that may sleep; the one for new walks is one
+ *	higher
+ * @count: the one for new walks; changed under @count_lock
+ * @count_lock: one wait for walks at a time
+ * @lock: protects changes of @list, @stamp, @heard, and mmu_notifier::users
+ * @mm: the address space that points here
+ * @put: what mmu_notifier_put() gave up
+ * @put_work: frees @put; holds mm_count while queued
  *
  * Allocated by the first registration, freed with the mm_struct.
  */
 struct mmu_notifier_subscriptions {
 	struct hlist_head list;
-	spinlock_t lock;	/* changes of list, stamp, mmu_notifier::users */
-	unsigned long stamp;
-	struct mm_struct *mm;
-	struct work_struct put_work;
 	struct mmu_interval_subscriptions *intervals;
+	unsigned long stamp;
+	atomic_t *count;
+	atomic_t counts[2];
+	unsigned int heard;
+	spinlock_t lock;	/* changes of list, stamp, heard, users */
+	struct mutex count_lock;	/* changes of count */
+	struct mm_struct *mm;
+	struct llist_head put;
+	struct work_struct put_work;
 };
-
-/* Pins: one for the registration, one for each callback that runs. */
-
-/*
- * The release ordering of the decrement pairs with the acquire in
- * mmu_notifier_wait_pins(): what the callback did happens before what follows
- * the end of the wait. Whatever has the pins may be gone when wake_up_var() runs,
- * it is an address only.
- */
-static inline void mmu_notifier_unpin(refcount_t *pins)
-{
-	if (refcount_dec_and_test(pins)) {
-		/* Pairs with that of wait_var_event(), queue first, then look. */
-		smp_mb();
-		wake_up_var(pins);
-	}
-}
-
-/* Waits for the last pin; the caller makes sure that no more are taken. */
-static inline void mmu_notifier_wait_pins(refcount_t *pins)
-{
-	wait_var_event(pins, !refcount_read(pins));
-	/* Pairs with the release in mmu_notifier_unpin(). */
-	smp_acquire__after_ctrl_dep();
-}
 
 /* The subscription list, for mm/mmu_interval_notifier.c. */
 void mmu_notifier_enable(void);

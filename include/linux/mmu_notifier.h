@@ -57,6 +57,8 @@ enum mmu_notifier_event {
 #define MMU_NOTIFIER_RANGE_BLOCKABLE	BIT(0)
 /* Of one folio: subscribers with invalidate_page do not hear this section. */
 #define MMU_NOTIFIER_RANGE_FOLIO	BIT(1)
+/* Of more than that: every subscriber with ranges hears it. */
+#define MMU_NOTIFIER_RANGE_SPAN		BIT(2)
 
 /**
  * struct mmu_notifier_ops - callbacks of a subscriber
@@ -161,8 +163,8 @@ struct mmu_notifier_ops {
 
 	/**
 	 * @invalidate_range_end: The changes are made; the pages may have been
-	 * freed already. Runs exactly once for each start that returned 0, with
-	 * the same range. May sleep if mmu_notifier_range_blockable().
+	 * freed already. Runs once for each start that returned 0, unless the
+	 * subscription has ended. May sleep if mmu_notifier_range_blockable().
 	 */
 	void (*invalidate_range_end)(struct mmu_notifier *subscription,
 				     const struct mmu_notifier_range *range);
@@ -195,17 +197,16 @@ struct mmu_notifier_ops {
 
 /**
  * struct mmu_notifier - one subscription to one mm
- * @hlist: link in the subscription list. Changed under the list's lock, walked
- *	under RCU. The subscription stays linked while @active is not zero.
+ * @hlist: link in the subscription list; off it, still registered, once release
+ *	has been called by exit
  * @ops: the callbacks; constant while registered
  * @mm: the address space, its mm_count is held while registered
  * @stamp: number of this registration on @mm; sections that started before it
  *	are not reported, neither their start nor their end
  * @flags: progress of release and teardown, bits are private to
  *	mm/mmu_notifier.c
- * @active: one for the registration and one for each callback that may sleep
- *	and is running now; 0 admits no more of them
  * @users: references by mmu_notifier_get(), under the list's lock
+ * @put: link among those that mmu_notifier_put() gave up, in place of @users
  *
  * Zero-initialised by the subscriber, who sets @ops; the rest belongs to the
  * core.
@@ -216,8 +217,10 @@ struct mmu_notifier {
 	struct mm_struct *mm;
 	unsigned long stamp;
 	unsigned long flags;
-	refcount_t active;
-	unsigned int users;
+	union {
+		unsigned int users;
+		struct llist_node put;
+	};
 };
 
 /**
@@ -571,7 +574,8 @@ mmu_notifier_invalidate_range_start_owner(struct mmu_notifier_section *section,
 	mmu_notifier_might_start();
 	if (mm_has_notifiers(mm))
 		mmu_notifier_section_open(section, MMU_SECTION_RANGE,
-					  MMU_NOTIFIER_RANGE_BLOCKABLE, event,
+					  MMU_NOTIFIER_RANGE_BLOCKABLE |
+					  MMU_NOTIFIER_RANGE_SPAN, event,
 					  mm, start, end, owner);
 }
 
@@ -618,8 +622,9 @@ mmu_notifier_invalidate_range_start_nonblock(struct mmu_notifier_section *sectio
 {
 	mmu_notifier_might_start();
 	if (mm_has_notifiers(mm))
-		return mmu_notifier_section_open(section, MMU_SECTION_RANGE, 0,
-						 event, mm, start, end, NULL);
+		return mmu_notifier_section_open(section, MMU_SECTION_RANGE,
+						 MMU_NOTIFIER_RANGE_SPAN, event,
+						 mm, start, end, NULL);
 	return 0;
 }
 

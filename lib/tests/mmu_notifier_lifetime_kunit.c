@@ -179,8 +179,11 @@ static void unregister_waits_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, mnk_count(sub, MNK_START));
 }
 
-/* Others on the same mm leave while one callback sleeps, wherever they stand. */
-static void unregister_ignores_same_mm_test(struct kunit *test)
+/*
+ * Others on the same mm leave while one callback sleeps, wherever they stand:
+ * not before the walk has ended, which may have them before it.
+ */
+static void unregister_same_mm_test(struct kunit *test)
 {
 	const struct sleeper *sleeper = test->param_value;
 	struct mm_struct *mm = mnk_mm(test);
@@ -197,20 +200,49 @@ static void unregister_ignores_same_mm_test(struct kunit *test)
 	mnk_forget(test, behind);
 	a = mnk_thread_run(test, mnk_unregister_thread, before);
 	b = mnk_thread_run(test, mnk_unregister_thread, behind);
-	mnk_thread_join(test, a);
-	mnk_thread_join(test, b);
+	mnk_expect_blocked(test, a);
+	mnk_expect_blocked(test, b);
 	nr[0] = before->nr;
 	nr[1] = behind->nr;
 	mnk_expect_running(test, section);
 
 	/* The walk goes on from the sleeper and misses them. */
 	mnk_gate_open(gate);
+	mnk_thread_join(test, a);
+	mnk_thread_join(test, b);
 	mnk_thread_join(test, section);
 	KUNIT_EXPECT_EQ(test, nr[0], before->nr);
 	KUNIT_EXPECT_EQ(test, nr[1], behind->nr);
 	MNK_EXPECT(test, stuck,
 		   CALL_START(MNK_ADDR(0), MNK_ADDR(1), MMU_NOTIFY_CLEAR),
 		   CALL_END(MNK_ADDR(0), MNK_ADDR(1), MMU_NOTIFY_CLEAR));
+}
+
+/* Walks that begin later do not delay who leaves, however long they take. */
+static void unregister_ignores_later_walk_test(struct kunit *test)
+{
+	struct mm_struct *mm = mnk_mm(test);
+	struct mnk_sub *sub = mnk_subscribe(test, mm, &mnk_range_ops);
+	struct mnk_sub *stuck = mnk_subscribe(test, mm, &mnk_range_ops);
+	struct mnk_gate *start = mnk_gate_arm(test, stuck, MNK_START);
+	struct mnk_gate *end = mnk_gate_arm(test, stuck, MNK_END);
+	struct mnk_thread *first, *second, *unregister;
+
+	first = mnk_thread_run(test, mnk_section_thread, mm);
+	mnk_gate_wait(test, start);
+	mnk_forget(test, sub);
+	unregister = mnk_thread_run(test, mnk_unregister_thread, sub);
+	mnk_expect_blocked(test, unregister);
+	second = mnk_thread_run(test, mnk_section_thread, mm);
+	mnk_gate_wait(test, end);
+
+	mnk_gate_open(start);
+	mnk_thread_join(test, unregister);
+	mnk_thread_join(test, first);
+	mnk_expect_running(test, second);
+	MNK_EXPECT(test, sub, CALL_RELEASE);
+	mnk_gate_open(end);
+	mnk_thread_join(test, second);
 }
 
 static void unregister_ignores_other_mm_test(struct kunit *test)
@@ -238,8 +270,8 @@ static void walk_goes_on_test(struct kunit *test)
 {
 	struct mm_struct *mm = mnk_mm(test);
 	struct mnk_sub *subs[5];
+	struct mnk_thread *section, *leave[2];
 	struct mnk_gate *gate;
-	struct mnk_thread *section;
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(subs); i++)
@@ -247,11 +279,17 @@ static void walk_goes_on_test(struct kunit *test)
 	gate = mnk_gate_arm(test, subs[2], MNK_START);
 	section = mnk_thread_run(test, mnk_section_thread, mm);
 	mnk_gate_wait(test, gate);
-	mnk_unsubscribe(test, subs[1]);
-	mnk_unsubscribe(test, subs[3]);
+	for (i = 0; i < ARRAY_SIZE(leave); i++) {
+		mnk_forget(test, subs[2 * i + 1]);
+		leave[i] = mnk_thread_run(test, mnk_unregister_thread,
+					  subs[2 * i + 1]);
+		mnk_expect_blocked(test, leave[i]);
+	}
 	mnk_subscribe(test, mm, &mnk_range_ops);
 	mnk_gate_open(gate);
 	mnk_thread_join(test, section);
+	for (i = 0; i < ARRAY_SIZE(leave); i++)
+		mnk_thread_join(test, leave[i]);
 
 	for (i = 0; i < ARRAY_SIZE(subs); i += 2)
 		MNK_EXPECT(test, subs[i],
@@ -294,7 +332,8 @@ static struct kunit_case lifetime_cases[] = {
 	KUNIT_CASE(exit_waits_for_unregister_test),
 	KUNIT_CASE(release_blocks_nobody_test),
 	KUNIT_CASE_PARAM(unregister_waits_test, sleepers_gen_params),
-	KUNIT_CASE_PARAM(unregister_ignores_same_mm_test, sleepers_gen_params),
+	KUNIT_CASE_PARAM(unregister_same_mm_test, sleepers_gen_params),
+	KUNIT_CASE(unregister_ignores_later_walk_test),
 	KUNIT_CASE_PARAM(unregister_ignores_other_mm_test, sleepers_gen_params),
 	KUNIT_CASE(walk_goes_on_test),
 	KUNIT_CASE(unregister_waits_for_atomic_test),
