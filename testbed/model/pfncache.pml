@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * KVM's pfn caches: kvm_mn_invalidate_gpcs() and the open ranges of
+ * KVM's pfn caches: kvm_mn_page_gpcs() and kvm_mn_range_gpcs() of
  * virt/kvm/mmu_notifier.c against hva_to_pfn_retry() of virt/kvm/pfncache.c.
  *
  * A page is a number that grows, 0 is none. Operations replace the page and free
@@ -14,6 +14,7 @@
  *
  * wrong: NO_ACTIVATE_MB	a page is looked up before the cache is seen on the list
  * wrong: NO_PAGE_MB		the list is read before the entry is seen cleared
+ * wrong: NO_RANGE_MB		the list is read before the range is seen counted
  * wrong: NO_RMB		a page is looked up before the count is read
  * wrong: NO_BUMP		invalidate_page does not move the count
  * wrong: CACHES_FIRST		it does so after it has walked the caches
@@ -63,7 +64,7 @@ inline gfn_to_pfn_cache_invalidate_start()
 	fi
 }
 
-inline kvm_mn_invalidate_gpcs()
+inline kvm_mn_page_gpcs()
 {
 #ifdef NO_PAGE_MB
 	on_list = gpc_list;
@@ -82,6 +83,14 @@ inline kvm_mn_invalidate_gpcs()
 		gpc_invalidate_seq++;
 		gfn_to_pfn_cache_invalidate_start()
 #endif
+	:: else
+	fi
+}
+
+inline kvm_mn_range_gpcs()
+{
+	if
+	:: on_list -> gfn_to_pfn_cache_invalidate_start()
 	:: else
 	fi
 }
@@ -115,8 +124,14 @@ inline kvm_mn_range_close()
 
 inline range_operation()
 {
+#ifdef NO_RANGE_MB
+	on_list = gpc_list;
 	kvm_mn_range_open();
-	gfn_to_pfn_cache_invalidate_start();
+#else
+	kvm_mn_range_open();
+	on_list = gpc_list;
+#endif
+	kvm_mn_range_gpcs();
 	spin_lock(ptl);
 	page = pte;
 	pte = page + 1;
@@ -132,7 +147,7 @@ inline page_operation()
 #ifndef NO_PAGE_MB
 	pte = 0;
 #endif
-	kvm_mn_invalidate_gpcs();
+	kvm_mn_page_gpcs();
 	pte = page + 1;
 	spin_unlock(ptl);
 	free_page()

@@ -258,6 +258,56 @@ kvm_walk_hva(struct kvm *kvm, unsigned long start, unsigned long end,
 	return res;
 }
 
+/* Pfn caches. Most VMs have none, and take no lock for them. */
+
+#ifdef CONFIG_HAVE_KVM_PFNCACHE
+/*
+ * Orders what the caller did before the look at the list; pairs with the smp_mb()
+ * in __kvm_gpc_activate(). A cache that is not on the list yet looks its page up
+ * later than that: after the clear of an entry, or with the range counted.
+ */
+static bool kvm_mn_has_gpcs(struct kvm *kvm)
+{
+	smp_mb();	/* see above */
+	return !list_empty(&kvm->gpc_list);
+}
+
+static void kvm_mn_range_gpcs(struct kvm *kvm, unsigned long start,
+			      unsigned long end)
+{
+	if (kvm_mn_has_gpcs(kvm))
+		gfn_to_pfn_cache_invalidate_start(kvm, start, end);
+}
+
+static void kvm_mn_page_gpcs(struct kvm *kvm, unsigned long start,
+			     unsigned long end)
+{
+	if (!kvm_mn_has_gpcs(kvm))
+		return;
+
+	/*
+	 * The count before the caches. A refresh that checks the count, under
+	 * the lock of its cache, before this walk gets there leaves a valid
+	 * cache for it to find; one that checks after it sees the count moved.
+	 */
+	spin_lock(&kvm->mn_invalidate_lock);
+	kvm->gpc_invalidate_seq++;
+	spin_unlock(&kvm->mn_invalidate_lock);
+
+	gfn_to_pfn_cache_invalidate_start(kvm, start, end);
+}
+#else
+static void kvm_mn_range_gpcs(struct kvm *kvm, unsigned long start,
+			      unsigned long end)
+{
+}
+
+static void kvm_mn_page_gpcs(struct kvm *kvm, unsigned long start,
+			     unsigned long end)
+{
+}
+#endif
+
 /* Ranges. */
 
 static void kvm_mn_on_start(struct kvm *kvm)
@@ -334,7 +384,7 @@ static int kvm_mn_invalidate_range_start(struct mmu_notifier *mn,
 
 	kvm_mn_range_open(kvm);
 	/* Before mmu_lock, under which the locks of the caches are not taken. */
-	gfn_to_pfn_cache_invalidate_start(kvm, range->start, range->end);
+	kvm_mn_range_gpcs(kvm, range->start, range->end);
 
 	/* After mmu_lock, it can be slow. */
 	if (kvm_walk_hva(kvm, range->start, range->end, &walk).found)
@@ -362,37 +412,6 @@ static void kvm_mn_on_page(struct kvm *kvm)
 	kvm->stat.generic.mmu_notifier_page++;
 }
 
-#ifdef CONFIG_HAVE_KVM_PFNCACHE
-static void kvm_mn_invalidate_gpcs(struct kvm *kvm, unsigned long start,
-				   unsigned long end)
-{
-	/*
-	 * Orders the clear of the entry before the look at the list; pairs with
-	 * the smp_mb() in __kvm_gpc_activate(). A cache that is not on the list
-	 * yet looks its page up after the clear.
-	 */
-	smp_mb();
-	if (list_empty(&kvm->gpc_list))
-		return;
-
-	/*
-	 * The count before the caches. A refresh that checks the count, under
-	 * the lock of its cache, before this walk gets there leaves a valid
-	 * cache for it to find; one that checks after it sees the count moved.
-	 */
-	spin_lock(&kvm->mn_invalidate_lock);
-	kvm->gpc_invalidate_seq++;
-	spin_unlock(&kvm->mn_invalidate_lock);
-
-	gfn_to_pfn_cache_invalidate_start(kvm, start, end);
-}
-#else
-static void kvm_mn_invalidate_gpcs(struct kvm *kvm, unsigned long start,
-				   unsigned long end)
-{
-}
-#endif
-
 static void kvm_mn_invalidate_page(struct mmu_notifier *mn,
 				   struct mm_struct *mm, unsigned long address,
 				   unsigned long nr_pages,
@@ -409,7 +428,7 @@ static void kvm_mn_invalidate_page(struct mmu_notifier *mn,
 
 	trace_kvm_unmap_hva_range(address, end);
 
-	kvm_mn_invalidate_gpcs(kvm, address, end);
+	kvm_mn_page_gpcs(kvm, address, end);
 	kvm_walk_hva(kvm, address, end, &walk);
 }
 
