@@ -37,7 +37,11 @@ MACHINE = ["--icount", "--limit", "1800"]
 GUEST = ["--job", "small-guest", "--host-mb", "160", "--guest-mb", "192", "--silence", "600"]
 # What reclaim needs itself while pages wait for the disk.
 SWAPS = {"zram": [], "disk": ["--write", "/proc/sys/vm/min_free_kbytes:8192"]}
-PROGRAMS = {"process": ["process.c", "cost.c"], "notifier": ["notifier.c", "cost.c"]}
+PROGRAMS = {name: [name + ".c", "cost.c"] for name in ("process", "notifier", "pages")}
+# For pages: a second node to migrate to, and swap space for whole huge pages.
+NODES = ["-object", "memory-backend-ram,size=256M,id=m0", "-numa", "node,memdev=m0,cpus=0",
+         "-object", "memory-backend-ram,size=256M,id=m1", "-numa", "node,memdev=m1"]
+PAGES = ["--job", "exec", "--host-mb", "512", *(f"--qemu-arg={word}" for word in NODES)]
 SHARED = ["report.c", "file.c"]         # of testbed/guest
 FLAGS = ["-static", "-O2", "-g0", "-Wall", "-Wextra", "-Werror"]
 LOCK = "_raw_write_lock"
@@ -119,12 +123,15 @@ class Bench:
         print(f"bench: {kernel}: {name}: {results['seconds']:.0f} s", flush=True)
         return results["values"]
 
+    def executing(self, *words):
+        """Options of run.py that run a program of ours."""
+        path = os.path.join(self.out, "programs", words[0])
+        return ["--file", f"{path}:/{words[0]}", "--exec", ",".join(["/" + words[0], *words[1:]])]
+
     def program(self, name, parse, memory, *words, more=()):
         """One turn of a program of ours, alone in the machine."""
-        path = os.path.join(self.out, "programs", words[0])
         self.both(name, parse, "--job", "exec", "--host-mb", memory, "--swap", "none",
-                  "--file", f"{path}:/{words[0]}", "--exec", ",".join(["/" + words[0], *words[1:]]),
-                  more=more)
+                  *self.executing(*words), more=more)
 
     def both(self, name, parse, *words, more=()):
         """One turn: both kernels at once, samples of what PARSE finds. A turn is whole or void."""
@@ -197,19 +204,48 @@ def event_values(values):
     if not all(count.values()):
         raise pair.PairError("None of the functions "
                              f"{', '.join(PROBES[min(count, key=count.get)])} was called.")
-    locks = sum(value for key, value in number.items() if KVM_CALLER.fullmatch(key))
-    if not locks:
-        raise pair.PairError(f"No caller of {LOCK} is KVM's: where is mmu_lock taken?")
-    return {"events.locks": locks / swapped, "events.aging": count["aging"] / swapped,
+    return {"events.locks": locks(number) / swapped, "events.aging": count["aging"] / swapped,
             "events.calls": sum(count.values()) / swapped}
+
+
+def locks(number):
+    """How often KVM took mmu_lock for writing."""
+    found = sum(value for key, value in number.items() if KVM_CALLER.fullmatch(key))
+    if not found:
+        raise pair.PairError(f"No caller of {LOCK} is KVM's: where is mmu_lock taken?")
+    return found
+
+
+def classic_values(values):
+    return {"events.classic.aging": event_values(values)["events.aging"]}
 
 
 def events(bench):
     """The same with probes: locks and calls are counted"""
     probes = ",".join([LOCK + ":caller", *(name for names in PROBES.values() for name in names)])
     for turn in range(1, bench.turns + 1):
-        bench.both(f"events-{turn}", event_values, *GUEST, "--passes", "1", "--seed", str(turn),
-                   "--probe", probes)
+        words = ["--passes", "1", "--seed", str(turn), "--probe", probes]
+        bench.both(f"events-{turn}", event_values, *GUEST, *words)
+        # A smaller guest: the classic lists run out of memory with the other.
+        bench.both(f"events-classic-{turn}", classic_values, *GUEST, *words, "--host-mb", "192",
+                   "--lru", "classic")
+
+
+def pages_values(values):
+    """What a VM adds to an operation on its pages, in instructions a page."""
+    number = numbers(values)
+    return {f"pages.{name}": number[f"vm.{name}"] - number[f"alone.{name}"]
+            for name in measures.PAGES}
+
+
+def pages(bench):
+    """Pages that a VM maps: reclaim, migration, copy-on-write, aging"""
+    for turn in range(1, bench.turns + 1):
+        bench.both(f"pages-{turn}", pages_values, *PAGES, *bench.executing("pages", "costs"))
+        for name in measures.COUNTED:
+            bench.both(f"pages-{name}-{turn}", lambda values, name=name: {
+                f"pages.locks.{name}": locks(numbers(values)) / numbers(values)[f"pages.{name}"]},
+                *PAGES, "--probe", LOCK + ":caller", *bench.executing("pages", "count", name))
 
 
 def process_values(values):
@@ -255,7 +291,7 @@ def notifier(bench):
 
 
 # A group of measures each, and its usual minutes on two cores.
-GROUPS = [(guest, 6), (events, 2), (process, 1), (vmas, 1), (notifier, 1)]
+GROUPS = [(guest, 6), (events, 4), (pages, 3), (process, 1), (vmas, 1), (notifier, 1)]
 
 
 def report(bench, groups):

@@ -35,6 +35,25 @@ def process(key, text, aim=None):
             for name, what in OPERATIONS.items()]
 
 
+# What "pages costs" reports, in words, and the aim.
+PAGES = {
+    "pageout.4": ("a base page reclaimed", 0.5),
+    "pageout.64": ("a page reclaimed with a folio of 64 KB", 1),
+    "pageout.2048": ("a page reclaimed with a folio of 2 MB", 1),
+    "migrate.4": ("a base page migrated", 1),
+    "cow.4": ("a copy-on-write fault", 1),
+    "age.4": ("a page aged by MGLRU", 1 / 3),
+}
+COUNTED = {"pageout": "reclaimed", "migrate": "migrated", "cow": "copied on write"}
+
+
+def of_pages():
+    return [*(Measure(f"pages.{key}", f"{text}: instructions that a VM adds", aim)
+              for key, (text, aim) in PAGES.items()),
+            *(Measure(f"pages.locks.{key}", f"mmu_lock taken for writing, a base page {text}", 0.5)
+              for key, text in COUNTED.items())]
+
+
 def intervals(count, aim):
     what = {"insert": "insert", "remove": "remove", "hit": "a section that hits one",
             "miss": "a section that hits none"}
@@ -52,6 +71,8 @@ MEASURES = [
     Measure("events.locks", "guest swapping: mmu_lock taken for writing, a page", 0.5),
     Measure("events.aging", "guest swapping: aging calls a page", 1 / 3),
     Measure("events.calls", "guest swapping: calls of the notifiers, a page"),
+    Measure("events.classic.aging", "guest swapping, classic lists: aging calls a page", 1 / 3),
+    *of_pages(),
     *process("nobody", "nobody subscribed", 1),
     *process("other", "another process subscribed", 1),
     *process("outside", "what a VM with other memory adds", 0.75),
