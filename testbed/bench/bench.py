@@ -103,14 +103,15 @@ class Bench:
 
     def machine(self, kernel, name, words, more):
         """Values that one run in the machine reports; MORE: modules beside KVM's."""
+        more = {module: self.module(kernel) for module in more}
+        loaded = [] if kernel == measures.LIMIT else modules(self.kernels[kernel], more)
         out = os.path.join(self.out, "run", kernel, name)
         os.makedirs(out, exist_ok=True)
-        more = {module: self.module(kernel) for module in more}
         shutil.rmtree(os.path.join(out, "run-1"), ignore_errors=True)
         with open(os.path.join(out, "run.log"), "w", encoding="utf-8") as log:
             code = subprocess.run([sys.executable, os.path.join(BED, "machine", "run.py"),
                                    "--kernel", self.kernels[kernel], "--out", out,
-                                   *MACHINE, *modules(self.kernels[kernel], more), *words],
+                                   *MACHINE, *loaded, *words],
                                   stdout=log, stderr=subprocess.STDOUT, check=False).returncode
         results = {}
         with contextlib.suppress(OSError, ValueError), \
@@ -128,16 +129,16 @@ class Bench:
         path = os.path.join(self.out, "programs", words[0])
         return ["--file", f"{path}:/{words[0]}", "--exec", ",".join(["/" + words[0], *words[1:]])]
 
-    def program(self, name, parse, memory, *words, more=()):
+    def program(self, name, parse, memory, *words, **other):
         """One turn of a program of ours, alone in the machine."""
         self.both(name, parse, "--job", "exec", "--host-mb", memory, "--swap", "none",
-                  *self.executing(*words), more=more)
+                  *self.executing(*words), **other)
 
-    def both(self, name, parse, *words, more=()):
-        """One turn: both kernels at once, samples of what PARSE finds. A turn is whole or void."""
+    def both(self, name, parse, *words, more=(), kernels=measures.KERNELS):
+        """One turn: KERNELS at once, samples of what PARSE finds. A turn is whole or void."""
         with concurrent.futures.ThreadPoolExecutor() as pool:
             jobs = {kernel: pool.submit(self.machine, kernel, name, words, more)
-                    for kernel in measures.KERNELS}
+                    for kernel in kernels}
         try:
             found = {kernel: parse(job.result()) for kernel, job in jobs.items()}
         except pair.PairError as error:
@@ -150,7 +151,8 @@ class Bench:
     def identity(self):
         """What the saved samples of other groups must have been measured on."""
         found = {}
-        for kernel, built in self.kernels.items():
+        for kernel in measures.KERNELS:
+            built = self.kernels[kernel]
             with open(initramfs.image(built, arch.ARCHES["x86_64"]), "rb") as file:
                 found[kernel] = hashlib.file_digest(file, "sha256").hexdigest()
         return found
@@ -259,10 +261,21 @@ def process_values(values):
     return found
 
 
+def nobody_values(values):
+    number = numbers(values)
+    return {f"process.{who}.{name}": number[f"nobody.{name}"]
+            for name in measures.OPERATIONS for who in ("nobody", "other")}
+
+
 def process(bench):
     """What a process pays, with and without a subscription"""
+    if measures.LIMIT not in bench.kernels:
+        bench.kernels[measures.LIMIT] = pair.build_off(bench.build)
     for turn in range(1, bench.turns + 1):
         bench.program(f"process-{turn}", process_values, "256", "process", "costs")
+    # Counted instructions do not change: once is enough.
+    bench.program("process-off", nobody_values, "256", "process", "nobody",
+                  kernels=[measures.LIMIT])
 
 
 def vmas_values(values):

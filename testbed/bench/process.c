@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What notifiers cost a process: process costs | process vmas */
+/* What notifiers cost a process: process nobody | process costs | process vmas */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -180,13 +180,18 @@ static void hold_vm(void *argument)
 	vm_slot(vm_create(kvm_open()), vm_memory(16), 16);
 }
 
+static void nobody(void)
+{
+	arena = mapped(mmap(NULL, ARENA_PAGES * PAGE, PROT_NONE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), "the arena");
+	measure_all("nobody");
+}
+
 static void costs(void)
 {
 	int other, vm;
 
-	arena = mapped(mmap(NULL, ARENA_PAGES * PAGE, PROT_NONE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), "the arena");
-	measure_all("nobody");
+	nobody();
 	other = child_start(hold_vm, NULL);
 	measure_all("other");
 	vm = vm_create(kvm_open());
@@ -248,11 +253,13 @@ static void vmas(void)
 int main(int argc, char **argv)
 {
 	cost_begin();
-	if (argc == 2 && !strcmp(argv[1], "costs"))
+	if (argc == 2 && !strcmp(argv[1], "nobody"))
+		nobody();
+	else if (argc == 2 && !strcmp(argv[1], "costs"))
 		costs();
 	else if (argc == 2 && !strcmp(argv[1], "vmas"))
 		vmas();
 	else
-		cost_stop("usage: process costs | process vmas");
+		cost_stop("usage: process nobody | process costs | process vmas");
 	return 0;
 }

@@ -64,6 +64,14 @@ class Words(unittest.TestCase):
         self.assertEqual(row([100, 100], [90, 112]).word(), "even")
         self.assertEqual(row([100, 100], [99, 88]).word(), "ahead")
 
+    def test_for_nothing(self):
+        free = measures.Measure("x.y", "text", measures.LIMIT)
+        self.assertEqual(measures.Row(free, [110], [100], [100]).word(), "aim met")
+        self.assertEqual(measures.Row(free, [110], [101], [100]).word(), "ahead")
+        self.assertEqual(measures.Row(free, [100], [110], [110]).word(), "BEHIND")
+        self.assertEqual(measures.Row(free, [110], [110]).word(), "even")
+        self.assertEqual(measures.Row(free, [110], [101], [100]).cells()[5:7], ["100", "limit"])
+
     def test_loss_from_nothing(self):
         self.assertEqual(row([0], [3], aim=0.5).word(), "BEHIND")
         self.assertEqual(row([0], [0]).word(), "even")
@@ -168,7 +176,7 @@ class Turns(unittest.TestCase):
         self.assertEqual(self.bench.samples.values, {})
         self.assertEqual(self.bench.faults, ["ours run failed"])
         self.turn()
-        self.assertEqual(self.bench.samples.of("x.y"), [[1], [1]])
+        self.assertEqual(self.bench.samples.of("x.y"), [[1], [1], []])
 
     def loaded(self, kernels, groups):
         self.turn()
@@ -199,8 +207,8 @@ class Table(unittest.TestCase):
         wanted = [m for m in measures.MEASURES if m.key.startswith("vmas.")]
         lines = measures.table(self.rows)
         self.assertEqual(len(lines), 1 + len(wanted))
-        self.assertRegex(lines[1], r"100 +20 +0\.200 +- +0\.25 +aim met$")
-        self.assertRegex(lines[2], r"10 +30 +3\.000 +- +-? *BEHIND$")
+        self.assertRegex(lines[1], r"100 +20 +0\.200 +- +- +0\.25 +aim met$")
+        self.assertRegex(lines[2], r"10 +30 +3\.000( +-){3} +BEHIND$")
         self.assertRegex(lines[3], r"not measured$")
 
     def test_keys_are_unique_and_belong_to_a_group(self):

@@ -23,21 +23,33 @@ def call(words, log, what):
         raise PairError(f"{what} failed; see {log}.")
 
 
+def build_kernel_in(build, name, source, *targets, fragments=FRAGMENTS):
+    """BUILD/FOLDER/NAME from BUILD/SOURCE."""
+    out = os.path.join(build, FOLDER, name)
+    print(f"pair: kernel {name}", flush=True)
+    code = subprocess.run([sys.executable, os.path.join(HERE, "build_kernel.py"),
+                           *(f"--target={target}" for target in targets),
+                           os.path.join(build, source), out,
+                           *(os.path.join(HERE, "config", part) for part in fragments)],
+                          check=False).returncode
+    if code:
+        raise PairError(f"The kernel {name} did not build.")
+    return out
+
+
 def build_kernels(build):
     """Kernels and modules in BUILD/FOLDER/NAME, the modules installed below its root."""
     for name, source in KERNELS.items():
-        out = os.path.join(build, FOLDER, name)
-        print(f"pair: kernel {name}", flush=True)
-        code = subprocess.run([sys.executable, os.path.join(HERE, "build_kernel.py"),
-                               "--target=bzImage", "--target=modules",
-                               os.path.join(build, source), out,
-                               *(os.path.join(HERE, "config", part) for part in FRAGMENTS)],
-                              check=False).returncode
-        if code:
-            raise PairError(f"The kernel {name} did not build.")
+        out = build_kernel_in(build, name, source, "bzImage", "modules")
         call(build_kernel.make_command(os.path.join(build, source), out, "ARCH=x86_64",
                                        f"INSTALL_MOD_PATH={out}/root", "modules_install"),
              os.path.join(out, "modules.log"), "Installing the modules")
+
+
+def build_off(build):
+    """Ours without MMU notifiers: the limit of what they cost."""
+    return build_kernel_in(build, "off", KERNELS["ours"], "bzImage",
+                           fragments=[*FRAGMENTS, "off.config"])
 
 
 def module_files(kernel):
