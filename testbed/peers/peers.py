@@ -31,7 +31,9 @@ SUITES = ["mm", "kvm"]
 MEMORY_MB = 4608
 COHERENT = ["0x100000000", "0x130000000"]
 MODULES = ["kvm-amd", f"test_hmm:spm_addr_dev0={COHERENT[0]}:spm_addr_dev1={COHERENT[1]}"]
-AGAIN = 3               # more runs of a row that differs
+AGAIN = 1               # more runs of a row that differs
+# And of one where ours lacks a case: some fail now and then on either kernel.
+LESS_AGAIN = 9
 SKIP = 4                # exit status of kselftest
 OK = re.compile(r"^(?:# )*\s*(not )?ok \d+ ?(?:- )?(.*)$")
 COUNT = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?%?")      # measured, not part of a case's name
@@ -339,17 +341,17 @@ def compare(build, root, table):
     wanted = list(enumerate(table, 1))
     found = {number: Comparison(row) for number, row in wanted}
     faults = {name: [] for name in KERNELS}
-    for turn in range(1 + AGAIN):
+    for turn in range(1 + AGAIN + LESS_AGAIN):
         both = run_both(build, root, wanted, f"turn-{turn + 1}")
         for number, _ in wanted:
             found[number].add(both, number)
         for name, (_, machine) in both.items():
             faults[name] += machine
-        wanted = [(number, row) for number, row in wanted if found[number].word() != "same"]
+        words = {"less", "more", "varies"} if turn < AGAIN else {"less"}
+        wanted = [entry for entry in wanted if found[entry[0]].word() in words]
         if not wanted:
             break
-        if turn < AGAIN:
-            print(f"peers: {len(wanted)} rows differ and are run again", flush=True)
+        print(f"peers: {len(wanted)} rows differ and are run again", flush=True)
     return list(found.values()), faults
 
 
