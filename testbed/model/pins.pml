@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Pins and the wait for the last one: mm/mmu_notifier_internal.h, and mn_pin()
- * of mm/mmu_notifier.c. Intervals use them as subscriptions do.
+ * Pins of an interval and the wait for the last one: mm/mmu_interval_notifier.c.
+ * Walks of the subscription list are counted in another way, see walks.pml.
  *
  * Spin's memory is sequentially consistent. Where the code relies on a barrier,
  * the variant without it has both orders: the processor's own store is seen by
@@ -14,16 +14,22 @@
  * wrong: LOOK_FIRST		the waiter looks at the pins, then queues
  * wrong: NO_RELEASE		what a callback did is seen after its pin is gone
  * wrong: NO_ACQUIRE		the waiter has read that before the pins
- * wrong: PIN_ZERO		refcount_inc(), not refcount_inc_not_zero()
+ * wrong: PIN_DEAD		an interval that is being removed gets new pins
+ * wrong: PIN_UNLOCKED		dead is looked at before the lock is taken
  * wrong: TOUCH			unpin looks at the pins again after its decrement
  * wrong: NO_WAIT_PINS		nobody waits
  */
-byte pins = 1;			/* the registration's */
+byte pins = 1;			/* active; one is the insertion's */
+bool dead;
+bool lock;			/* of a lane: removal takes all of them */
 byte called, visible;		/* callbacks that wrote; whose store others see */
-bool gone;			/* freed, but for walks under RCU */
+bool gone;			/* out of the tree and freed */
 
 /* The waiter, and the wait queue of the hashed address. */
 bool queued, asleep;
+
+inline spin_lock()	{ atomic { !lock; lock = true } }
+inline spin_unlock()	{ lock = false }
 
 inline wake_up_var(waiting)
 {
@@ -40,7 +46,17 @@ inline wake_up_var(waiting)
 	fi
 }
 
-inline mmu_notifier_unpin()
+/* refcount_dec_and_test() */
+inline dec_and_test()
+{
+	d_step {
+		assert(!gone && pins);
+		pins--;
+		last = !pins
+	}
+}
+
+inline mi_unpin()
 {
 #ifdef NO_BARRIER
 	/* waitqueue_active() is executed ahead of the store before it. */
@@ -49,11 +65,7 @@ inline mmu_notifier_unpin()
 	:: true
 	fi;
 #endif
-	d_step {
-		assert(!gone && pins);
-		pins--;
-		last = !pins
-	}
+	dec_and_test();
 	if
 	:: last ->
 #ifdef TOUCH
@@ -69,14 +81,22 @@ inline mmu_notifier_unpin()
 	fi
 }
 
-inline mn_pin()
+/* Who does not find the interval in the tree does not come here. */
+inline mi_pin_from()
 {
-#ifdef PIN_ZERO
-	pins++;
-	pinned = true
+#ifdef PIN_UNLOCKED
+	pinned = !dead && !gone;
+	spin_lock();
 #else
-	d_step { pinned = (pins > 0); pins = pins + pinned }
+	spin_lock();
+#ifdef PIN_DEAD
+	pinned = !gone;
+#else
+	pinned = !dead && !gone;
 #endif
+#endif
+	pins = pins + pinned;
+	spin_unlock()
 }
 
 inline flush()
@@ -88,18 +108,18 @@ proctype caller(byte me)
 {
 	bool pinned, last, waiting, ahead;
 
-	mn_pin();
+	mi_pin_from();
 	if
 	:: pinned ->
 		/* The callback, which sleeps and then writes. */
 		assert(!gone);
 		d_step { assert(!gone); called = called | (1 << me) }
 #ifdef NO_RELEASE
-		mmu_notifier_unpin();
+		mi_unpin();
 		flush()
 #else
 		flush();
-		mmu_notifier_unpin()
+		mi_unpin()
 #endif
 	:: else
 	fi
@@ -125,30 +145,41 @@ inline wait_var_event()
 	atomic { queued = false; asleep = false }
 }
 
-inline mmu_notifier_wait_pins()
+inline mi_wait_pins()
 {
+#ifdef NO_ACQUIRE
+	seen = visible;
+#endif
 #ifndef NO_WAIT_PINS
 	wait_var_event();
+#endif
+#ifndef NO_ACQUIRE
+	seen = visible;
 #endif
 	skip
 }
 
-/* mn_retire(), and what it is for. */
-active proctype waiter()
+/* mmu_interval_notifier_remove() */
+active proctype remover()
 {
-	bool last, waiting, ahead;
+	bool last;
 	byte seen;
 
-	mmu_notifier_unpin();
-#ifdef NO_ACQUIRE
-	seen = visible;
-#endif
-	mmu_notifier_wait_pins();
-#ifndef NO_ACQUIRE
-	seen = visible;
-#endif
-	assert(seen == called);
-	gone = true
+	/* mi_try_erase() */
+	spin_lock();
+	dead = true;
+	dec_and_test();
+	if
+	:: last -> seen = visible; gone = true; spin_unlock()
+	:: else ->
+		spin_unlock();
+		/* mi_wait_erase() */
+		mi_wait_pins();
+		spin_lock();
+		gone = true;
+		spin_unlock()
+	fi;
+	assert(seen == called)
 }
 
 init {

@@ -10,7 +10,7 @@
  * different steps, so everything else can happen while one sleeps.
  *
  * The lookup and the establishing of a translation are one step here, see
- * sequence.pml; and waiting for a count to be 0 is one, too, see pins.pml.
+ * sequence.pml; and the walks under way are a set here, see walks.pml.
  *
  * right: SUBS=1 OPS=1 ROUNDS=2
  * right: SUBS=1 OPS=2 ROUNDS=1
@@ -22,12 +22,14 @@
  * wrong: DRAIN_FIRST		then publish
  * wrong: NO_STAMP		ends go to everybody who is on the list
  * wrong: STAMP_FIRST		the number is seen before the subscription
+ * wrong: HEARD_LATE		the number is seen before what the subscription hears
  * wrong: END_TO_ALL		a refused start ends for those who did not hear it
  * wrong: NO_UNWIND SUBS=2 ROUNDS=1	a refused start ends for nobody
- * wrong: UNPIN_FIRST		a walk goes on from what it does not hold
- * wrong: NO_WAIT_PINS		unregister does not wait for callbacks that sleep
+ * wrong: UNWIND_TO SUBS=2 ROUNDS=1	it ends up to the refuser itself, who may be off the list
+ * wrong: NO_WAIT_WALKS		unregister does not wait for callbacks that sleep
  * wrong: NO_GRACE		nor for those that do not
- * wrong: UNLINK_FIRST SUBS=2 ROUNDS=1	a pinned subscription is off the list
+ * wrong: WAIT_FIRST		it waits, then unlinks
+ * wrong: LOSE_NEXT SUBS=2 ROUNDS=1	what is unlinked forgets its successor
  * wrong: UNLOCK_EARLY OPS=2 ROUNDS=1	munmap() unlocks before its VMA leaves the rmap
  * wrong: FORK_INHERITS OPS=2 ROUNDS=1	a child has the list of its parent
  */
@@ -88,42 +90,62 @@ inline mmu_notifier_enable()
 #endif
 }
 
-/* RCU: a grace period ends when those who were reading have left. */
-byte rcu;
-byte gp[SUBS];
+/*
+ * Readers, and whom a waiter waits for: those who were there when it began. Under
+ * RCU, or counted.
+ */
+typedef readside {
+	byte now;
+	byte gp[SUBS]
+};
+readside rcu, walks;
 
-inline rcu_read_lock()
+inline enter(set)
 {
-	rcu = rcu | BIT(me)
+	set.now = set.now | BIT(me)
 }
 
-inline rcu_read_unlock()
+inline leave(set)
 {
 	d_step {
-		rcu = rcu & ~BIT(me);
+		set.now = set.now & ~BIT(me);
 		for (k : 0 .. SUBS - 1) {
-			gp[k] = gp[k] & ~BIT(me)
+			set.gp[k] = set.gp[k] & ~BIT(me)
 		}
 		k = 0
 	}
 }
 
-inline synchronize_rcu()
+inline wait_for(set)
 {
-	gp[me] = rcu;
-#ifndef NO_GRACE
-	gp[me] == 0
+	set.gp[me] = set.now;
+	set.gp[me] == 0
+}
+
+inline rcu_read_lock()		{ enter(rcu) }
+inline rcu_read_unlock()	{ leave(rcu) }
+
+inline mn_walk_begin()		{ enter(walks) }
+inline mn_walk_end()		{ leave(walks) }
+
+inline mn_wait_callbacks()
+{
+#ifndef NO_WAIT_WALKS
+	wait_for(walks);	/* mn_wait_walks() */
 #endif
+#ifndef NO_GRACE
+	wait_for(rcu);		/* synchronize_rcu() */
+#endif
+	skip
 }
 
 /* struct mmu_notifier, and what the subscriber knows. */
 typedef mmu_notifier {
 	byte next;		/* hlist */
 	byte stamp;
-	bool retired;		/* MN_RETIRED */
-	byte pins;		/* active */
+	bool registered;	/* MN_REGISTERED */
 	bool has_page;		/* ops->invalidate_page */
-	bool live;		/* registered: may be touched */
+	bool live;		/* may be touched */
 	byte open;		/* operations whose start it agreed to */
 	byte spte		/* pages it maps */
 };
@@ -135,99 +157,45 @@ bool child_subscriptions;	/* the same of a child */
 bool in_child_rmap;
 byte list = NONE;
 byte stamp;
+byte heard;			/* MMU_NOTIFIER_RANGE_SPAN, _FOLIO */
 bool lock;
 
 /* The page table. */
 byte pte = BIT(OPS) - 1;
 
-/* Pins. */
+/* Walks: from @at, which is NONE or what the last step found. */
 
-inline mn_pin(s)
+inline mn_next()
 {
 	if
-	:: !sub[s].retired ->
-		atomic {
-			assert(sub[s].live);
-			pinned = (sub[s].pins > 0);
-			sub[s].pins = sub[s].pins + pinned
-		}
-	:: else
-	fi
-}
-
-inline mn_unpin(s)
-{
-	d_step {
-		assert(sub[s].live && sub[s].pins);
-		sub[s].pins--
-	}
-}
-
-inline mn_stop(s)
-{
-	sub[s].retired = true;
-	mn_unpin(s)
-}
-
-inline mn_retire(s)
-{
-	mn_stop(s);
-#ifndef NO_WAIT_PINS
-	sub[s].pins == 0	/* mmu_notifier_wait_pins() */
-#endif
-}
-
-/* Walks. */
-
-#ifdef NO_STAMP
-#define mn_is_older(s)	true
-#else
-#define mn_is_older(s)	(sub[s].stamp <= range_stamp)
-#endif
-#define mn_hears(s)	(mn_is_older(s) && !(folio && sub[s].has_page))
-
-inline mn_unpin_prev()
-{
-	if
-	:: prev != NONE -> mn_unpin(prev)
-	:: else
-	fi
-}
-
-/* From @at, which was pinned, to the next that the section concerns. */
-inline mn_next(stop)
-{
-	prev = at;
-#ifdef UNPIN_FIRST
-	mn_unpin_prev();
-#endif
-	rcu_read_lock();
-	if
-	:: prev == NONE -> at = list
+	:: at == NONE -> at = list
 	:: else ->
-		d_step { assert(sub[prev].live); at = sub[prev].next }
-	fi;
+		d_step { assert(sub[at].live); at = sub[at].next }
+	fi
+}
+
+inline mn_first_stamped()
+{
+	at = NONE;
+	mn_next();
+#ifndef NO_STAMP
 	do
-	:: at == NONE || at == stop -> break
-	:: else ->
+	:: at != NONE && sub[at].stamp > range_stamp ->
 		assert(sub[at].live);
-		if
-		:: mn_hears(at) -> mn_pin(at)
-		:: else
-		fi;
-		if
-		:: pinned -> pinned = false; break
-		:: else -> at = sub[at].next
-		fi
-	od;
-	rcu_read_unlock();
-#ifndef UNPIN_FIRST
-	mn_unpin_prev();
+		mn_next()
+	:: else -> break
+	od
 #endif
-	prev = NONE
 }
 
 /* Sections. */
+
+#define RANGE_SPAN	1
+#define RANGE_FOLIO	2
+
+#define mn_hears(s)	!(folio && sub[s].has_page)
+#define mn_heard_flags(s)	(sub[s].has_page -> RANGE_SPAN : RANGE_SPAN | RANGE_FOLIO)
+#define mn_is_heard	(heard & (folio -> RANGE_FOLIO : RANGE_SPAN))
 
 inline mn_call_end(s)
 {
@@ -241,16 +209,42 @@ inline mn_call_end(s)
 	assert(sub[s].live)
 }
 
-inline mn_range_end(stop)
+/* Ends for those on the list down to @at, where @behind is true. */
+inline mn_call_ends(behind)
 {
-	at = NONE;
-	mn_next(stop);
+	mn_first_stamped();
 	do
-	:: at == NONE || at == stop -> break
+	:: at == NONE || (behind) -> break
 	:: else ->
-		mn_call_end(at);
-		mn_next(stop)
-	od
+		assert(sub[at].live);
+		if
+		:: mn_hears(at) -> mn_call_end(at)
+		:: else
+		fi;
+		mn_next()
+	od;
+	at = NONE
+}
+
+inline mn_range_end()
+{
+	mn_walk_begin();
+	mn_call_ends(false);
+	mn_walk_end()
+}
+
+inline mn_refused()
+{
+	refused = at;
+#if defined(END_TO_ALL)
+	mn_call_ends(false);
+#elif defined(UNWIND_TO)
+	mn_call_ends(at == refused);
+#elif !defined(NO_UNWIND)
+	mn_call_ends(sub[at].stamp <= sub[refused].stamp);
+#endif
+	assert(sub[refused].live);
+	refused = NONE
 }
 
 inline mn_call_start(s)
@@ -270,26 +264,23 @@ inline mn_call_start(s)
 
 inline mn_range_start()
 {
-	at = NONE;
-	mn_next(NONE);
+	mn_walk_begin();
+	mn_first_stamped();
 	do
 	:: at == NONE || ret -> break
 	:: else ->
-		mn_call_start(at);
+		assert(sub[at].live);
 		if
-		:: ret ->
-			refuser = at;
-#ifdef END_TO_ALL
-			mn_range_end(NONE);
-#elif !defined(NO_UNWIND)
-			mn_range_end(refuser);
-#endif
-			mn_unpin(refuser);
-			refuser = NONE
-		:: else -> mn_next(NONE)
+		:: mn_hears(at) -> mn_call_start(at)
+		:: else
+		fi;
+		if
+		:: ret -> mn_refused()
+		:: else -> mn_next()
 		fi
 	od;
-	at = NONE
+	at = NONE;
+	mn_walk_end()
 }
 
 inline check_freed_page()
@@ -307,7 +298,7 @@ inline check_balance()
 {
 	d_step {
 		for (k : 0 .. SUBS - 1) {
-			assert(!(sub[k].open & BIT(me)) || sub[k].retired)
+			assert(!(sub[k].open & BIT(me)) || !sub[k].registered)
 		}
 		k = 0
 	}
@@ -322,7 +313,7 @@ inline __mmu_notifier_invalidate_page()
 	:: else ->
 		assert(sub[at].live);
 		if
-		:: sub[at].has_page && !sub[at].retired ->
+		:: sub[at].has_page ->
 			/* The callback. */
 			d_step {
 				assert(sub[at].live && !mm);
@@ -344,7 +335,10 @@ inline section()
 	if
 	:: opened ->
 		range_stamp = stamp;
-		mn_range_start()
+		if
+		:: mn_is_heard -> mn_range_start()
+		:: else
+		fi
 	:: else
 	fi;
 	if
@@ -358,7 +352,7 @@ inline section()
 		check_freed_page()
 	fi;
 	if
-	:: opened -> mn_range_end(NONE)
+	:: opened && mn_is_heard -> mn_range_end()
 	:: else
 	fi;
 	check_balance()
@@ -417,9 +411,9 @@ inline operation_unlock()
 
 proctype operation(byte me, how)
 {
-	byte at = NONE, prev = NONE, refuser = NONE;
+	byte at = NONE, refused = NONE;
 	byte range_stamp, k;
-	bool found, folio, nonblock, opened, pinned, ret, mm;
+	bool found, folio, nonblock, opened, ret, mm;
 
 	operation_lock();
 	do
@@ -455,11 +449,13 @@ inline mn_publish()
 		!lock;
 		lock = true;
 		sub[me].live = true;
-		sub[me].retired = false;
-		sub[me].pins = 1;
+		sub[me].registered = true;
 		sub[me].open = 0;
 		sub[me].stamp = stamp + 1;
-		sub[me].next = list
+		sub[me].next = list;
+#ifndef HEARD_LATE
+		heard = heard | mn_heard_flags(me)
+#endif
 	}
 #ifdef STAMP_FIRST
 	stamp = sub[me].stamp;
@@ -467,6 +463,9 @@ inline mn_publish()
 #else
 	list = me;
 	stamp = sub[me].stamp;
+#endif
+#ifdef HEARD_LATE
+	heard = heard | mn_heard_flags(me);
 #endif
 	lock = false
 }
@@ -500,22 +499,24 @@ inline mn_unlink()
 			od;
 			sub[k].next = sub[me].next;
 			k = 0
-		fi
+		fi;
+#ifdef LOSE_NEXT
+		sub[me].next = NONE;
+#endif
 	}
 }
 
 inline mmu_notifier_unregister()
 {
+	sub[me].registered = false;
 	/* mn_release() */
 	sub[me].spte = 0;
-#ifdef UNLINK_FIRST
+#ifdef WAIT_FIRST
+	mn_wait_callbacks();
 	mn_unlink();
-	synchronize_rcu();
-	mn_retire(me);
 #else
-	mn_retire(me);
 	mn_unlink();
-	synchronize_rcu();
+	mn_wait_callbacks();
 #endif
 	d_step { sub[me].live = false; sub[me].next = NONE }
 }

@@ -3,26 +3,37 @@
  * The end of subscriptions: exit against unregister and put, and the work that
  * frees what was put, mm/mmu_notifier.c.
  *
- * Owners register and unregister. Users share subscriptions by get and put, or
- * leave the put to the release callback. exit_mmap() comes once nobody has
- * mm_users any more, and so before, between or after everything that follows a
- * registration. A page may be freed when mmu_notifier_release() has returned: no
- * subscriber may have translations then.
+ * Owners register, and unregister or put. Users share subscriptions by get and
+ * put, or leave the put to the release callback. exit_mmap() comes once nobody
+ * has mm_users any more, and so before, between or after everything that follows
+ * a registration. A page may be freed when mmu_notifier_release() has returned,
+ * or when reclaim has called who is on the list: no subscriber may have
+ * translations then. In the end everything is freed, or it is an invalid end
+ * state.
  *
- * The list is a set here and a grace period nothing, see registration.pml.
+ * The walks under way are a set here and a grace period nothing: see walks.pml
+ * and registration.pml.
  *
- * right: OWNERS=1 USERS=1
- * right: OWNERS=0 USERS=2
- * right: OWNERS=2 USERS=0
+ * right: OWNERS=1 USERS=1 RECLAIM=0
+ * right: OWNERS=0 USERS=2 RECLAIM=0
+ * right: OWNERS=2 USERS=0 RECLAIM=0
+ * right: OWNERS=1 USERS=0 RECLAIM=1
+ * right: OWNERS=0 USERS=1 RECLAIM=1
  *
  * wrong: NO_CLAIM		exit and unregister both call release
  * wrong: NO_RELEASE_WAIT	who does not call release does not wait for it
  * wrong: NO_CLEAR		put claims release and says not that it is over
- * wrong: RETIRE_FIRST		unregister hides the subscription, then releases
- * wrong: NO_WAIT_PINS		put frees what exit has pinned
+ * wrong: UNLINK_FIRST		unregister hides the subscription, then releases
+ * wrong: EXIT_UNLINKS USERS=0 RECLAIM=1	so does exit
+ * wrong: EXIT_FORGETS		exit forgets what is behind the one that it has unlinked
+ * wrong: TRUST_EXIT		unregister does not wait if exit has unlinked
+ * wrong: NO_WAIT_WALKS		put frees what exit stands on
  * wrong: NO_HOLD		the queued work does not hold the mm
+ * wrong: HOLD_LATE		it does once the subscription is the work's
+ * wrong: KEEP_HOLD		as often as it is to be queued
+ * wrong: CLAIM_LATE		put looks at what the work may have freed
  * wrong: NO_FLUSH		synchronize does not wait for the work
- * wrong: DEAD_GET USERS=2	get finds what has been put
+ * wrong: DEAD_GET OWNERS=0 USERS=2	get finds what has been put
  */
 #define SUBS	(OWNERS + USERS)
 #define NONE	255
@@ -30,12 +41,11 @@
 
 /* struct mmu_notifier, and what the subscriber knows. */
 typedef mmu_notifier {
+	byte next;		/* hlist */
 	bool linked;
+	bool registered;	/* MN_REGISTERED */
 	bool pending;		/* MN_RELEASE_PENDING */
 	bool claimed;		/* MN_RELEASE_CLAIMED */
-	bool retired;		/* MN_RETIRED */
-	bool freeing;		/* MN_FREEING */
-	byte pins;		/* active */
 	byte users;
 	bool shared;		/* by get and put */
 	bool live;		/* may be touched */
@@ -48,9 +58,14 @@ byte nr_subs;
 
 /* struct mm_struct and struct mmu_notifier_subscriptions, freed together. */
 bool mmap_lock;
+bool i_mmap;
+bool in_rmap = true;		/* its VMAs */
 bool lock;
 byte mm_users = SUBS;
 byte mm_count = 1;
+byte list = NONE;
+byte put;			/* the llist, as a set */
+bool mapped = true;		/* the pages, until reclaim */
 
 inline down(sem)	{ atomic { !sem; sem = true } }
 inline up(sem)		{ sem = false }
@@ -63,10 +78,7 @@ inline mmdrop()
 		assert(mm_count);
 		mm_count--;
 		/* __mmu_notifier_subscriptions_destroy() */
-		for (k : 0 .. SUBS - 1) {
-			assert(mm_count || !sub[k].linked)
-		}
-		k = 0
+		assert(mm_count || (list == NONE && !put))
 	}
 }
 
@@ -76,53 +88,82 @@ byte nr_queued, nr_done;
 
 inline queue_work()
 {
-	atomic {
+	d_step {
+		assert(mm_count);
 		was_queued = queued;
 		nr_queued = nr_queued + !queued;
 		queued = true
 	}
 }
 
-/* Pins. */
+/* Walks. */
+byte walks;
+byte gp[SUBS + 1];
 
-/* MN_RETIRED alone decides nothing. */
-inline mn_pin(s)
-{
-	atomic {
-		pinned = (sub[s].linked && sub[s].pins > 0);
-		sub[s].pins = sub[s].pins + pinned
-	}
-}
+inline mn_walk_begin()	{ walks = walks | BIT(me) }
 
-inline mn_unpin(s)
-{
-	d_step { assert(sub[s].live && sub[s].pins); sub[s].pins-- }
-}
-
-inline mn_stop(s)
+inline mn_walk_end()
 {
 	d_step {
-		assert(sub[s].live);
-		pinned = !sub[s].retired;
-		sub[s].retired = true
+		walks = walks & ~BIT(me);
+		for (k : 0 .. SUBS) {
+			gp[k] = gp[k] & ~BIT(me)
+		}
+		k = 0
 	}
-	if
-	:: pinned -> mn_unpin(s)
-	:: else
-	fi
 }
 
-inline mn_retire(s)
+inline mn_wait_walks()
 {
-	mn_stop(s);
-#ifndef NO_WAIT_PINS
-	sub[s].pins == 0
+#ifndef NO_WAIT_WALKS
+	d_step { assert(mm_count); gp[me] = walks };
+	gp[me] == 0;
 #endif
+	skip
+}
+
+inline mn_next(s)
+{
+	d_step {
+		if
+		:: s == NONE -> s = list
+		:: else -> assert(sub[s].live); s = sub[s].next
+		fi
+	}
+}
+
+/* hlist_del_init_rcu() */
+inline hlist_del(s)
+{
+	d_step {
+		assert(sub[s].live && mm_count);
+		if
+		:: !sub[s].linked
+		:: else ->
+			sub[s].linked = false;
+			if
+			:: list == s -> list = sub[s].next
+			:: else ->
+				k = list;
+				do
+				:: sub[k].next == s -> break
+				:: else -> k = sub[k].next
+				od;
+				sub[k].next = sub[s].next;
+				k = 0
+			fi
+		fi
+	}
+}
+
+inline mn_unlink(s)
+{
+	atomic { !lock; hlist_del(s) }
 }
 
 /* Put. */
 
-inline mn_claim_release(s)
+inline mn_claim(s)
 {
 	d_step {
 		assert(sub[s].live);
@@ -133,95 +174,100 @@ inline mn_claim_release(s)
 	}
 }
 
-inline mmu_notifier_put(s)
+inline mn_claim_put(s)
 {
-#ifndef NO_HOLD
+	mn_claim(s);
+#ifndef NO_CLEAR
+	if
+	:: !claimed -> d_step { assert(sub[s].live); sub[s].pending = false }
+	:: else
+	fi;
+#endif
+	skip
+}
+
+inline mn_queue_put(s)
+{
+#if !defined(NO_HOLD) && !defined(HOLD_LATE)
 	mmgrab();
 #endif
+	d_step { assert(sub[s].live); put = put | BIT(s) };
+#ifdef HOLD_LATE
+	mmgrab();
+#endif
+	queue_work();
+#if !defined(NO_HOLD) && !defined(KEEP_HOLD)
+	if
+	:: was_queued -> mmdrop()
+	:: else
+	fi;
+#endif
+	skip
+}
+
+inline mmu_notifier_put(s)
+{
 	down(lock);
 	d_step {
-		assert(sub[s].live && sub[s].users);
+		assert(sub[s].live && sub[s].registered && sub[s].users);
 		sub[s].users--;
 		last = !sub[s].users
 	}
-	if
-	:: last ->
-		mn_claim_release(s);
-#ifndef NO_CLEAR
-		if
-		:: !claimed -> sub[s].pending = false
-		:: else
-		fi;
+#ifdef DEAD_GET
+	up(lock);
+	down(lock);
 #endif
-		mn_stop(s)
+	if
+	:: last -> sub[s].registered = false; hlist_del(s)
 	:: else
 	fi;
 	up(lock);
 	if
-	:: last -> queue_work()
-	:: else
-	fi;
-#ifndef NO_HOLD
-	if
-	:: !last || was_queued -> mmdrop()
+	:: last ->
+#ifdef CLAIM_LATE
+		mn_queue_put(s);
+		mn_claim_put(s)
+#else
+		mn_claim_put(s);
+		mn_queue_put(s)
+#endif
 	:: else
 	fi
-#endif
-}
-
-inline mn_unlink(s)
-{
-	atomic { !lock; sub[s].linked = false }
-}
-
-inline mn_claim_put()
-{
-	atomic {
-		!lock;
-		assert(mm_count);
-		s = NONE;
-		for (k : 0 .. SUBS - 1) {
-			if
-			:: s == NONE && sub[k].linked && !sub[k].users && !sub[k].freeing -> s = k
-			:: else
-			fi
-		}
-		k = 0;
-		if
-		:: s != NONE -> sub[s].freeing = true
-		:: else
-		fi
-	}
 }
 
 inline mn_put_work()
 {
+	d_step { assert(mm_count); taken = put; put = 0 }
+	if
+	:: taken -> mn_wait_walks()
+	:: else
+	fi;
 	do
-	:: mn_claim_put();
-	   if
-	   :: s == NONE -> break
-	   :: else
-	   fi;
-	   mn_retire(s);
-	   mn_unlink(s);
-	   /* free_notifier */
-	   d_step { assert(sub[s].live); sub[s].live = false }
-	   mmdrop()
+	:: s == SUBS -> break
+	:: else ->
+		if
+		:: taken & BIT(s) ->
+			/* free_notifier */
+			d_step { assert(sub[s].live); sub[s].live = false }
+			mmdrop()
+		:: else
+		fi;
+		s++
 	od;
+	s = 0; taken = 0;
 #ifndef NO_HOLD
-	mmdrop()
+	mmdrop();
 #endif
+	nr_done++
 }
 
 active proctype worker()
 {
-	byte k, s;
-	bool pinned;
+	byte taken, s, me = SUBS;
 
 end:	do
 	:: atomic { queued; queued = false }
-	   mn_put_work();
-	   nr_done++
+	   mn_put_work()
 	od
 }
 
@@ -237,7 +283,7 @@ inline mmu_notifier_synchronize()
 
 inline mn_release(s)
 {
-	mn_claim_release(s);
+	mn_claim(s);
 	if
 	:: claimed ->
 #ifndef NO_RELEASE_WAIT
@@ -258,99 +304,160 @@ inline mn_release(s)
 
 inline __mmu_notifier_release()
 {
+	mn_walk_begin();
+	mn_next(s);
 	do
-	:: s == SUBS -> break
+	:: s == NONE -> break
 	:: else ->
-		mn_pin(s);
-		if
-		:: pinned ->
-			mn_release(s);
-			mn_stop(s);
-			mn_unpin(s)
-		:: else
-		fi;
-		s++
-	od
+#ifdef EXIT_UNLINKS
+		mn_unlink(s);
+		mn_release(s);
+#else
+		mn_release(s);
+		mn_unlink(s);
+#endif
+#ifdef EXIT_FORGETS
+		s = NONE
+#else
+		mn_next(s)
+#endif
+	od;
+	mn_walk_end()
 }
 
-active proctype exit_mmap()
+inline check_freed_pages()
 {
-	byte k, s, target;
-	bool pinned, claimed, last, was_queued;
-
-	mm_users == 0;
-	__mmu_notifier_release();
-	s = 0;
 	d_step {
 		for (k : 0 .. SUBS - 1) {
 			assert(!sub[k].spte)
 		}
 		k = 0
 	}
+}
+
+active proctype exit_mmap()
+{
+	byte k, s = NONE, target, me = SUBS;
+	bool claimed, last, was_queued;
+
+	mm_users == 0;
+	__mmu_notifier_release();
+	check_freed_pages();
+	/* free_pgtables() */
+	down(i_mmap);
+	in_rmap = false;
+	up(i_mmap);
 	mmdrop()
+}
+
+/* A section, from the rmap. Nobody maps the pages once it has begun. */
+inline section()
+{
+	mapped = false;
+	mn_walk_begin();
+	mn_next(s);
+	do
+	:: s == NONE -> break
+	:: else ->
+		/* The callback. */
+		assert(sub[s].live);
+		d_step { assert(sub[s].live); sub[s].spte = 0 }
+		mn_next(s)
+	od;
+	mn_walk_end();
+	check_freed_pages()
+}
+
+active [RECLAIM] proctype reclaim()
+{
+	byte k, s = NONE, me = SUBS + 1;
+
+	down(i_mmap);
+	if
+	:: in_rmap -> section()
+	:: else
+	fi;
+	up(i_mmap)
 }
 
 /* Registration. */
 
 inline mmu_notifier_register()
 {
-	d_step {
+	atomic {
+		!lock;
 		s = nr_subs;
 		nr_subs++;
 		sub[s].live = true;
+		sub[s].registered = true;
 		sub[s].pending = true;
 		sub[s].users = 1;
-		sub[s].pins = 1;
+		sub[s].next = list;
 		sub[s].linked = true;
+		list = s;
 		mm_count++
 	}
 }
 
 inline mmu_notifier_unregister(s)
 {
-#ifdef RETIRE_FIRST
-	mn_retire(s);
+	d_step { assert(sub[s].registered); sub[s].registered = false };
+#ifdef UNLINK_FIRST
+	mn_unlink(s);
 	mn_release(s);
 #else
 	mn_release(s);
-	mn_retire(s);
+#ifdef TRUST_EXIT
+	last = !sub[s].linked;
 #endif
 	mn_unlink(s);
-	sub[s].live = false;
+#endif
+	if
+	:: !last -> mn_wait_walks()
+	:: else
+	fi;
+	d_step { assert(sub[s].released); sub[s].live = false };
 	mmdrop()
+}
+
+inline fault(s)
+{
+	d_step { assert(sub[s].live); sub[s].spte = sub[s].spte | (mapped -> BIT(me) : 0) }
+}
+
+inline unmap(s)
+{
+	d_step { assert(sub[s].live); sub[s].spte = sub[s].spte & ~BIT(me) }
 }
 
 proctype owner(byte me)
 {
 	byte k, s;
-	bool pinned, claimed, last, was_queued;
+	bool claimed, last, was_queued;
 
 	mmu_notifier_register();
-	sub[s].spte = BIT(me);
+	fault(s);
 	mm_users--;
-	mmu_notifier_unregister(s)
+	if
+	:: mmu_notifier_unregister(s)
+	:: unmap(s);
+	   mmu_notifier_put(s)
+	fi
 }
 
 inline mn_find_get()
 {
 	atomic {
 		!lock;
-		s = NONE;
-		for (k : 0 .. SUBS - 1) {
+		s = list;
+		do
+		:: s == NONE -> break
+		:: else ->
 			if
-#ifdef DEAD_GET
-			:: sub[k].linked && sub[k].shared -> s = k
-#else
-			:: sub[k].linked && sub[k].shared && sub[k].users -> s = k
-#endif
-			:: else
+			:: sub[s].shared -> sub[s].users++; break
+			:: else -> s = sub[s].next
 			fi
-		}
-		k = 0;
-		if
-		:: s != NONE -> sub[s].users++
-		:: else
-		fi
+		od
 	}
 }
 
@@ -368,15 +475,15 @@ inline mmu_notifier_get()
 proctype user(byte me)
 {
 	byte k, s, target;
-	bool pinned, claimed, last, was_queued;
+	bool claimed, last, was_queued;
 
 	mmu_notifier_get();
-	d_step { assert(sub[s].live); sub[s].spte = sub[s].spte | BIT(me) }
+	fault(s);
 	if
 	:: sub[s].left++;
 	   mm_users--
 	:: mm_users--;
-	   d_step { assert(sub[s].live); sub[s].spte = sub[s].spte & ~BIT(me) }
+	   unmap(s);
 	   mmu_notifier_put(s);
 	   mmu_notifier_synchronize();
 	   assert(!last || !sub[s].live)
@@ -393,4 +500,5 @@ init {
 		:: i == SUBS -> break
 		od
 	}
+	mm_count == 0
 }
