@@ -68,6 +68,8 @@
 
 #include "mmu_notifier_internal.h"
 
+#include <trace/events/mmu_notifier.h>
+
 /* Changing the tree takes as many locks. A power of two. */
 #define MI_MAX_LANES	8
 
@@ -227,6 +229,7 @@ static bool mi_call(struct mmu_interval_notifier *sub,
 	bool blockable = mmu_notifier_range_blockable(range);
 	bool agreed;
 
+	trace_mmu_interval_invalidate(sub, range);
 	if (!blockable)
 		non_block_start();
 	if (ops->invalidate_start)
@@ -565,6 +568,7 @@ static void mi_insert(struct mmu_interval_subscriptions *itv,
 	mi_lock_tree(itv);
 	interval_tree_insert(&sub->interval_tree, &itv->tree);
 	mi_unlock_tree(itv);
+	trace_mmu_interval_insert(sub);
 }
 
 /**
@@ -711,6 +715,7 @@ void mmu_interval_notifier_remove(struct mmu_interval_notifier *interval_sub)
 	itv = mm->notifier_subscriptions->intervals;
 	if (!mi_try_erase(itv, interval_sub))
 		mi_wait_erase(itv, interval_sub);
+	trace_mmu_interval_remove(interval_sub);
 	mmdrop(mm);
 }
 EXPORT_SYMBOL_GPL(mmu_interval_notifier_remove);

@@ -241,7 +241,7 @@ mn_call_end(struct mmu_notifier *sub, const struct mmu_notifier_range *range)
 	if (!sub->ops->invalidate_range_end)
 		return;
 
-	trace_mmu_notifier_range_end(range);
+	trace_mmu_notifier_range_end(sub, range);
 	if (!blockable)
 		non_block_start();
 	sub->ops->invalidate_range_end(sub, range);
@@ -258,7 +258,7 @@ mn_call_start(struct mmu_notifier *sub, const struct mmu_notifier_range *range)
 	if (!sub->ops->invalidate_range_start)
 		return 0;
 
-	trace_mmu_notifier_range_start(range);
+	trace_mmu_notifier_range_start(sub, range);
 	if (!blockable)
 		non_block_start();
 	ret = sub->ops->invalidate_range_start(sub, range);
@@ -450,7 +450,8 @@ void __mmu_notifier_invalidate_page(const struct mmu_notifier_range *range,
 	hlist_for_each_entry_rcu(sub, &subs->list, hlist) {
 		if (!sub->ops->invalidate_page)
 			continue;
-		trace_mmu_notifier_invalidate_page(range, address, nr_pages);
+		trace_mmu_notifier_invalidate_page(sub, range, address,
+						   nr_pages);
 		sub->ops->invalidate_page(sub, range->mm, address, nr_pages,
 					  range->event);
 	}

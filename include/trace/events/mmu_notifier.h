@@ -69,21 +69,24 @@ DEFINE_EVENT(mmu_notifier_subscription, mmu_notifier_release,
 
 DECLARE_EVENT_CLASS(mmu_notifier_section,
 
-	TP_PROTO(const struct mmu_notifier_range *range),
+	TP_PROTO(const struct mmu_notifier *subscription,
+		 const struct mmu_notifier_range *range),
 
-	TP_ARGS(range),
+	TP_ARGS(subscription, range),
 
 	TP_STRUCT__entry(
-		__field(struct mm_struct *,	mm)
-		__field(unsigned long,		start)
-		__field(unsigned long,		end)
-		__field(unsigned int,		event)
-		__field(bool,			blockable)
-		__field(bool,			folio)
+		__field(struct mm_struct *,			mm)
+		__field(const struct mmu_notifier_ops *,	ops)
+		__field(unsigned long,				start)
+		__field(unsigned long,				end)
+		__field(unsigned int,				event)
+		__field(bool,					blockable)
+		__field(bool,					folio)
 	),
 
 	TP_fast_assign(
 		__entry->mm = range->mm;
+		__entry->ops = subscription->ops;
 		__entry->start = range->start;
 		__entry->end = range->end;
 		__entry->event = range->event;
@@ -91,8 +94,8 @@ DECLARE_EVENT_CLASS(mmu_notifier_section,
 		__entry->folio = range->flags & MMU_NOTIFIER_RANGE_FOLIO;
 	),
 
-	TP_printk("mm=%p start=0x%lx end=0x%lx event=%s%s%s",
-		  __entry->mm, __entry->start, __entry->end,
+	TP_printk("mm=%p ops=%ps start=0x%lx end=0x%lx event=%s%s%s",
+		  __entry->mm, __entry->ops, __entry->start, __entry->end,
 		  __print_symbolic(__entry->event, MMU_NOTIFIER_EVENTS),
 		  __entry->blockable ? "" : " nonblock",
 		  __entry->folio ? " folio" : "")
@@ -100,39 +103,44 @@ DECLARE_EVENT_CLASS(mmu_notifier_section,
 
 /* Once for each subscriber that a section calls. */
 DEFINE_EVENT(mmu_notifier_section, mmu_notifier_range_start,
-	TP_PROTO(const struct mmu_notifier_range *range),
-	TP_ARGS(range)
+	TP_PROTO(const struct mmu_notifier *subscription,
+		 const struct mmu_notifier_range *range),
+	TP_ARGS(subscription, range)
 );
 
 DEFINE_EVENT(mmu_notifier_section, mmu_notifier_range_end,
-	TP_PROTO(const struct mmu_notifier_range *range),
-	TP_ARGS(range)
+	TP_PROTO(const struct mmu_notifier *subscription,
+		 const struct mmu_notifier_range *range),
+	TP_ARGS(subscription, range)
 );
 
 /* Once for each subscriber whose invalidate_page is called. */
 TRACE_EVENT(mmu_notifier_invalidate_page,
 
-	TP_PROTO(const struct mmu_notifier_range *range, unsigned long address,
+	TP_PROTO(const struct mmu_notifier *subscription,
+		 const struct mmu_notifier_range *range, unsigned long address,
 		 unsigned long nr_pages),
 
-	TP_ARGS(range, address, nr_pages),
+	TP_ARGS(subscription, range, address, nr_pages),
 
 	TP_STRUCT__entry(
-		__field(struct mm_struct *,	mm)
-		__field(unsigned long,		address)
-		__field(unsigned long,		nr_pages)
-		__field(unsigned int,		event)
+		__field(struct mm_struct *,			mm)
+		__field(const struct mmu_notifier_ops *,	ops)
+		__field(unsigned long,				address)
+		__field(unsigned long,				nr_pages)
+		__field(unsigned int,				event)
 	),
 
 	TP_fast_assign(
 		__entry->mm = range->mm;
+		__entry->ops = subscription->ops;
 		__entry->address = address;
 		__entry->nr_pages = nr_pages;
 		__entry->event = range->event;
 	),
 
-	TP_printk("mm=%p address=0x%lx nr_pages=%lu event=%s",
-		  __entry->mm, __entry->address, __entry->nr_pages,
+	TP_printk("mm=%p ops=%ps address=0x%lx nr_pages=%lu event=%s",
+		  __entry->mm, __entry->ops, __entry->address, __entry->nr_pages,
 		  __print_symbolic(__entry->event, MMU_NOTIFIER_EVENTS))
 );
 
@@ -168,6 +176,79 @@ TRACE_EVENT(mmu_notifier_young,
 		  __entry->mm, __entry->start, __entry->end,
 		  __print_symbolic(__entry->op, MMU_NOTIFIER_YOUNG_OPS),
 		  __entry->young)
+);
+
+DECLARE_EVENT_CLASS(mmu_interval_subscription,
+
+	TP_PROTO(const struct mmu_interval_notifier *interval_sub),
+
+	TP_ARGS(interval_sub),
+
+	TP_STRUCT__entry(
+		__field(struct mm_struct *,				mm)
+		__field(const struct mmu_interval_notifier_ops *,	ops)
+		__field(unsigned long,					first)
+		__field(unsigned long,					last)
+	),
+
+	TP_fast_assign(
+		__entry->mm = interval_sub->mm;
+		__entry->ops = interval_sub->ops;
+		__entry->first = interval_sub->interval_tree.start;
+		__entry->last = interval_sub->interval_tree.last;
+	),
+
+	TP_printk("mm=%p ops=%ps first=0x%lx last=0x%lx",
+		  __entry->mm, __entry->ops, __entry->first, __entry->last)
+);
+
+/* An interval is in the tree, sections that start now call it. */
+DEFINE_EVENT(mmu_interval_subscription, mmu_interval_insert,
+	TP_PROTO(const struct mmu_interval_notifier *interval_sub),
+	TP_ARGS(interval_sub)
+);
+
+/* An interval is out of the tree, its last callback has returned. */
+DEFINE_EVENT(mmu_interval_subscription, mmu_interval_remove,
+	TP_PROTO(const struct mmu_interval_notifier *interval_sub),
+	TP_ARGS(interval_sub)
+);
+
+/* Once for each interval that a section hits. */
+TRACE_EVENT(mmu_interval_invalidate,
+
+	TP_PROTO(const struct mmu_interval_notifier *interval_sub,
+		 const struct mmu_notifier_range *range),
+
+	TP_ARGS(interval_sub, range),
+
+	TP_STRUCT__entry(
+		__field(struct mm_struct *,				mm)
+		__field(const struct mmu_interval_notifier_ops *,	ops)
+		__field(unsigned long,					first)
+		__field(unsigned long,					last)
+		__field(unsigned long,					start)
+		__field(unsigned long,					end)
+		__field(unsigned int,					event)
+		__field(bool,						blockable)
+	),
+
+	TP_fast_assign(
+		__entry->mm = range->mm;
+		__entry->ops = interval_sub->ops;
+		__entry->first = interval_sub->interval_tree.start;
+		__entry->last = interval_sub->interval_tree.last;
+		__entry->start = range->start;
+		__entry->end = range->end;
+		__entry->event = range->event;
+		__entry->blockable = mmu_notifier_range_blockable(range);
+	),
+
+	TP_printk("mm=%p ops=%ps first=0x%lx last=0x%lx start=0x%lx end=0x%lx event=%s%s",
+		  __entry->mm, __entry->ops, __entry->first, __entry->last,
+		  __entry->start, __entry->end,
+		  __print_symbolic(__entry->event, MMU_NOTIFIER_EVENTS),
+		  __entry->blockable ? "" : " nonblock")
 );
 
 #undef EM
