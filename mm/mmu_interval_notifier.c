@@ -233,9 +233,10 @@ static bool mi_call(struct mmu_interval_notifier *sub,
 	if (!blockable)
 		non_block_start();
 	if (ops->invalidate_start)
-		agreed = ops->invalidate_start(sub, range, range->seq, finish);
+		agreed = mi_ops(sub)->invalidate_start(sub, range, range->seq,
+						       finish);
 	else
-		agreed = ops->invalidate(sub, range, range->seq);
+		agreed = mi_ops(sub)->invalidate(sub, range, range->seq);
 	if (!blockable)
 		non_block_end();
 
@@ -259,7 +260,7 @@ static void mi_finish(struct llist_node *first,
 	llist_for_each_entry_safe(finish, next, first, link) {
 		/* @finish is the driver's again once it is called. */
 		sub = finish->notifier;
-		sub->ops->invalidate_finish(finish);
+		mi_ops(sub)->invalidate_finish(finish);
 		mi_unpin(sub);
 	}
 	if (!blockable)
@@ -372,6 +373,29 @@ void mmu_interval_release(struct mmu_interval_subscriptions *itv,
 	mmu_interval_section_start(itv, &range);
 	mmu_interval_section_end(&range);
 }
+
+#ifdef CONFIG_MMU_NOTIFIER_DEBUG
+/**
+ * mmu_interval_for_each - call a function for each interval
+ * @itv: the intervals of an mm whose mm_count is held
+ * @fn: the function; runs under a spinlock
+ * @arg: its argument
+ */
+void mmu_interval_for_each(struct mmu_interval_subscriptions *itv,
+			   void (*fn)(const struct mmu_interval_notifier *sub,
+				      void *arg),
+			   void *arg)
+{
+	struct interval_tree_node *node;
+
+	guard(spinlock)(&itv->lanes[0].lock);
+
+	for (node = interval_tree_iter_first(&itv->tree, 0, ULONG_MAX); node;
+	     node = interval_tree_iter_next(node, 0, ULONG_MAX))
+		if (!mi_entry(node)->dead)
+			fn(mi_entry(node), arg);
+}
+#endif
 
 /* Readers. */
 

@@ -244,7 +244,7 @@ mn_call_end(struct mmu_notifier *sub, const struct mmu_notifier_range *range)
 	trace_mmu_notifier_range_end(sub, range);
 	if (!blockable)
 		non_block_start();
-	sub->ops->invalidate_range_end(sub, range);
+	mn_ops(sub)->invalidate_range_end(sub, range);
 	if (!blockable)
 		non_block_end();
 }
@@ -261,7 +261,7 @@ mn_call_start(struct mmu_notifier *sub, const struct mmu_notifier_range *range)
 	trace_mmu_notifier_range_start(sub, range);
 	if (!blockable)
 		non_block_start();
-	ret = sub->ops->invalidate_range_start(sub, range);
+	ret = mn_ops(sub)->invalidate_range_start(sub, range);
 	if (!blockable)
 		non_block_end();
 	return ret;
@@ -452,8 +452,8 @@ void __mmu_notifier_invalidate_page(const struct mmu_notifier_range *range,
 			continue;
 		trace_mmu_notifier_invalidate_page(sub, range, address,
 						   nr_pages);
-		sub->ops->invalidate_page(sub, range->mm, address, nr_pages,
-					  range->event);
+		mn_ops(sub)->invalidate_page(sub, range->mm, address, nr_pages,
+					     range->event);
 	}
 	rcu_read_unlock();
 }
@@ -475,13 +475,14 @@ static bool mn_call_young(struct mmu_notifier *sub, struct mm_struct *mm,
 
 	switch (op) {
 	case MN_TEST_YOUNG:
-		return ops->test_young && ops->test_young(sub, mm, start);
+		return ops->test_young &&
+		       mn_ops(sub)->test_young(sub, mm, start);
 	case MN_CLEAR_YOUNG:
 		return ops->clear_young &&
-		       ops->clear_young(sub, mm, start, end);
+		       mn_ops(sub)->clear_young(sub, mm, start, end);
 	case MN_CLEAR_FLUSH_YOUNG:
 		return ops->clear_flush_young &&
-		       ops->clear_flush_young(sub, mm, start, end);
+		       mn_ops(sub)->clear_flush_young(sub, mm, start, end);
 	default:
 		return false;
 	}
@@ -498,7 +499,7 @@ static void mn_test_young_pages(struct mmu_notifier *sub, struct mm_struct *mm,
 	unsigned int i;
 
 	if (ops->test_young_pages) {
-		ops->test_young_pages(sub, mm, start, nr_pages, young);
+		mn_ops(sub)->test_young_pages(sub, mm, start, nr_pages, young);
 		return;
 	}
 	if (!ops->test_young && !ops->clear_young)
@@ -517,14 +518,14 @@ static void mn_clear_young_pages(struct mmu_notifier *sub, struct mm_struct *mm,
 	unsigned int i;
 
 	if (ops->clear_young_pages) {
-		ops->clear_young_pages(sub, mm, start, nr_pages, pages);
+		mn_ops(sub)->clear_young_pages(sub, mm, start, nr_pages, pages);
 		return;
 	}
 	if (!ops->clear_young)
 		return;
 	for_each_set_bit(i, pages, nr_pages) {
 		address = start + i * PAGE_SIZE;
-		ops->clear_young(sub, mm, address, address + PAGE_SIZE);
+		mn_ops(sub)->clear_young(sub, mm, address, address + PAGE_SIZE);
 	}
 }
 
@@ -615,8 +616,8 @@ void __mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
 	rcu_read_lock();
 	hlist_for_each_entry_rcu(sub, &subs->list, hlist) {
 		if (sub->ops->arch_invalidate_secondary_tlbs)
-			sub->ops->arch_invalidate_secondary_tlbs(sub, mm,
-								 start, end);
+			mn_ops(sub)->arch_invalidate_secondary_tlbs(sub, mm,
+								    start, end);
 	}
 	rcu_read_unlock();
 }
@@ -655,7 +656,7 @@ static void mn_release(struct mmu_notifier *sub, struct mm_struct *mm)
 	}
 	if (sub->ops->release) {
 		trace_mmu_notifier_release(sub, mm);
-		sub->ops->release(sub, mm);
+		mn_ops(sub)->release(sub, mm);
 	}
 	clear_and_wake_up_bit(MN_RELEASE_PENDING, &sub->flags);
 }
@@ -694,6 +695,7 @@ void __mmu_notifier_subscriptions_destroy(struct mm_struct *mm)
 
 	/* Every subscription holds mm_count. */
 	WARN_ON_ONCE(!hlist_empty(&subs->list));
+	mmu_notifier_debug_destroy(subs);
 	mmu_interval_destroy(subs->intervals);
 	mm->notifier_subscriptions = NULL;
 	kfree(subs);
@@ -794,6 +796,7 @@ mmu_notifier_subscriptions_get(struct mm_struct *mm)
 	atomic_set(subs->count, 1);
 	INIT_WORK(&subs->put_work, mn_put_work);
 	subs->mm = mm;
+	mmu_notifier_debug_init(subs);
 
 	/*
 	 * Pairs with the address dependency of whoever finds the list through
