@@ -57,7 +57,7 @@ build_kernel = $(py) $(bed)/machine/build_kernel.py --arch $(ARCH) $(BUILD)/tree
 
 .DEFAULT_GOAL := help
 .PHONY: help arch deps base mainline tree refresh check-refresh series kernel run \
-	model check clients peers bench debug-kernel run-debug check-debug lint clean
+	model check samples clients peers bench debug-kernel run-debug check-debug lint clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -104,8 +104,11 @@ run: kernel ## The main job: a KVM guest larger than its host's memory swaps, it
 model: deps ## Search the Promela models of registration, sections and teardown
 	@$(py) $(bed)/model/model.py $(BUILD)
 
-check: kernel ## All tests: conversion, removal, models, KUnit, races, a guest that swaps
+check: kernel ## All tests: conversion, removal, models, KUnit, races, samples, guests that swap
 	@$(py) $(bed)/check.py --kernel $(notdir $(kernel)) $(BUILD) $(checks_$(ARCH))
+
+samples: kernel ## GRU, XPMEM and the sample driver at work, each tested: a table
+	@$(py) $(bed)/samples/samples.py --kernel $(notdir $(kernel)) $(BUILD)
 
 clients: tree ## Compile every subscriber of the kernel (ARCHES="x86_64 arm64 ...")
 	@$(bed)/deps $(BUILD) $(compilers)
@@ -135,4 +138,4 @@ lint: tree ## checkpatch on the series, shellcheck on the scripts
 clean: ## Delete everything that was built, keep what was downloaded
 	rm -rf $(foreach dir,kernel debug run run-debug,$(BUILD)/$(dir) $(BUILD)/$(dir)-arm64) \
 		$(BUILD)/check $(BUILD)/series $(BUILD)/baseline $(BUILD)/clients \
-		$(BUILD)/peers $(BUILD)/bench $(BUILD)/model
+		$(BUILD)/peers $(BUILD)/bench $(BUILD)/model $(BUILD)/samples

@@ -101,7 +101,7 @@ def console_end(path, most=40):
 def testbed(steps):
     """The tools of the test bed"""
     passed = failed = 0
-    for folder in ("base", "tree", "machine", "model", "bench"):
+    for folder in ("base", "tree", "machine", "model", "bench", "samples"):
         code, text = steps.run("unittest-" + folder, sys.executable, "-m", "unittest", "discover",
                                "-s", os.path.join(HERE, folder), "-p", "test_*.py")
         ran = re.search(r"^Ran (\d+) test", text, re.M)
@@ -195,6 +195,20 @@ def races(steps):
     return len(results) - bad, bad
 
 
+def samples(steps):
+    """Samples: GRU, XPMEM, and what a driver copies from"""
+    code, text = steps.run("samples", sys.executable, os.path.join(HERE, "samples", "samples.py"),
+                           "--kernel", steps.kernel, steps.build,
+                           show=True)
+    counts = re.search(r"^(\d+) passed, (\d+) failed$", text, re.M)
+    if code:
+        steps.show("samples", text)
+    if not counts:
+        return 0, 1
+    passed, failed = map(int, counts.groups())
+    return passed, max(failed, int(code != 0))
+
+
 def guests(steps):
     """Small guests larger than their host"""
     bad = 0
@@ -222,7 +236,7 @@ def guest_faults(out, wanted):
 
 # Step and its usual seconds on two cores.
 STEPS = [(testbed, 30), (conversion, 10), (removal, 5), (model, 30), (baseline, 240), (kunit, 60),
-         (races, 120), (guests, 180)]
+         (races, 120), (samples, 90), (guests, 180)]
 
 
 def main():

@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""What is a pass and what is not, on outputs that were made up."""
+import contextlib
+import io
+import os
+import sys
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import samples  # noqa: E402
+
+GOOD = """TAP version 13
+1..2
+#  RUN           gru.adds ...
+# gru_test.c:219:adds:counts: 5 adds
+#            OK  gru.adds
+ok 1 gru.adds
+ok 2 gru.loads
+"""
+ROW = samples.Row("GRU", "large ranges", "gru_test")
+BROKEN = samples.Row("GRU", "without pages", "gru_test", ("gru_invalidate_page",), "adds")
+
+
+def fault(row, ended, text):
+    return samples.fault(row, samples.peers.Outcome(ended.split(), text), text)
+
+
+class TestSamples(unittest.TestCase):
+    def test_pass(self):
+        self.assertIsNone(fault(ROW, "exit 0 3", GOOD))
+        self.assertEqual(samples.counts(GOOD), ["gru.adds: 5 adds"])
+
+    def test_no_pass(self):
+        for ended, text in (("exit 0 3", GOOD.replace("ok 2", "not ok 2")), ("exit 1 3", GOOD),
+                            ("exit 0 3", GOOD.replace("loads", "loads # SKIP no module")),
+                            ("exit 0 3", GOOD.replace("1..2", "1..3")), ("exit 0 0", ""),
+                            ("late 0 600", GOOD), ("signal 11 1", GOOD)):
+            self.assertIsNotNone(fault(ROW, ended, text), (ended, text))
+
+    def test_broken_must_fail(self):
+        failed = GOOD.replace("ok 1", "not ok 1")
+        self.assertIsNone(fault(BROKEN, "exit 1 1", failed))
+        for ended, text in (("exit 0 1", GOOD), ("exit 1 1", ""), ("late 0 600", failed)):
+            self.assertIsNotNone(fault(BROKEN, ended, text), (ended, text))
+
+    def test_machine_counts(self):
+        outcome = samples.peers.Outcome("exit 0 3".split(), GOOD)
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            self.assertEqual(samples.report({1: (ROW, outcome, GOOD)}, ["a splat"]), (1, 1))
+        self.assertIn("a splat", out.getvalue())
+        self.assertIn("2 tests pass", out.getvalue())
+
+    def test_command_unmutes(self):
+        self.assertIn("gru_invalidate_page", BROKEN.command())
+        self.assertTrue(BROKEN.command().endswith("exit $code"))
+
+
+if __name__ == "__main__":
+    unittest.main()
