@@ -12,7 +12,7 @@ config	:= $(bed)/machine/config
 # What runs where, the main job first; what the machine of each needs.
 guests_x86_64	:= linux-guest small-guest
 guests_arm64	:= small-guest
-checks_arm64	:= kunit races guests
+checks_arm64	:= kunit races mirror guests
 packages_x86_64	:= qemu-system-x86
 packages_arm64	:= qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 arches	:= x86_64 arm64
@@ -33,6 +33,12 @@ SEED	?=
 SWAP	?= zram
 LRU	?= mglru
 REPEAT	?=
+
+# Operations of "make mirror"; to break it on purpose: one in BROKEN invalidations
+# ignored, or the count (BLIND=1).
+OPS	?= 200000
+BROKEN	?=
+BLIND	?=
 
 # Architectures of "make clients", by default all; Debian 12 has none of loongarch.
 ARCHES	?=
@@ -57,7 +63,8 @@ build_kernel = $(py) $(bed)/machine/build_kernel.py --arch $(ARCH) $(BUILD)/tree
 
 .DEFAULT_GOAL := help
 .PHONY: help arch deps base mainline tree refresh check-refresh series kernel run \
-	model check samples clients peers bench debug-kernel run-debug check-debug lint clean
+	model check samples mirror mirror-debug clients peers bench debug-kernel run-debug \
+	check-debug lint clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -110,6 +117,15 @@ check: kernel ## All tests: conversion, removal, models, KUnit, races, samples, 
 samples: kernel ## GRU, XPMEM and the sample driver at work, each tested: a table
 	@$(py) $(bed)/samples/samples.py --kernel $(notdir $(kernel)) $(BUILD)
 
+mirror: kernel ## Random operations on mirrored memory, stale translations looked for (OPS= SEED= REPEAT=)
+mirror-debug: debug-kernel ## The same on the debug kernel
+mirror: mirrored := kernel$(on)
+mirror-debug: mirrored := debug$(on)
+mirror mirror-debug:
+	@$(py) $(bed)/machine/run.py --kernel $(BUILD)/$(mirrored) --out $(BUILD)/$@$(on) \
+		--job mirror --operations $(OPS) --silence 600 $(call opt,SEED,--seed) \
+		$(call opt,REPEAT,--repeat) $(call opt,BROKEN,--broken) $(call opt,BLIND,--blind)
+
 clients: tree ## Compile every subscriber of the kernel (ARCHES="x86_64 arm64 ...")
 	@$(bed)/deps $(BUILD) $(compilers)
 	@$(py) $(bed)/clients/clients.py $(BUILD) $(ARCHES)
@@ -129,13 +145,13 @@ run-debug: debug-kernel ## A small guest swaps on the debug kernel (5 minutes)
 	@$(py) $(bed)/machine/run.py --kernel $(BUILD)/debug$(on) --out $(BUILD)/run-debug$(on) \
 		--job small-guest --host-mb 384 --guest-mb 416 --passes 1 --silence 600 --limit 1200
 
-check-debug: debug-kernel ## KUnit, races and guests on the debug kernel
-	@$(py) $(bed)/check.py --kernel debug$(on) $(BUILD) $(or $(checks_$(ARCH)),kunit races)
+check-debug: debug-kernel ## KUnit, races and the mirror on the debug kernel
+	@$(py) $(bed)/check.py --kernel debug$(on) $(BUILD) $(or $(checks_$(ARCH)),kunit races mirror)
 
 lint: tree ## checkpatch on the series, shellcheck on the scripts
 	@$(bed)/lint $(BUILD)
 
 clean: ## Delete everything that was built, keep what was downloaded
-	rm -rf $(foreach dir,kernel debug run run-debug,$(BUILD)/$(dir) $(BUILD)/$(dir)-arm64) \
+	rm -rf $(foreach dir,kernel debug run run-debug mirror mirror-debug,$(BUILD)/$(dir) $(BUILD)/$(dir)-arm64) \
 		$(BUILD)/check $(BUILD)/series $(BUILD)/baseline $(BUILD)/clients \
 		$(BUILD)/peers $(BUILD)/bench $(BUILD)/model $(BUILD)/samples

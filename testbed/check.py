@@ -30,6 +30,13 @@ MUTES = {"cow": "__mmu_notifier_invalidate_page",
          "zap": "__mmu_notifier_range_start",
          "mremap": "__mmu_notifier_range_start"}
 
+# Runs of the mirror: how many operations, and what is broken in it on purpose so
+# that it must find something.
+MIRRORS = {"mirror": ["--operations", "60000"],
+           "mirror-broken": ["--operations", "12000", "--broken", "100"],
+           "mirror-blind": ["--operations", "12000", "--blind", "1"]}
+REPLAYED = ("mirror-broken", "mirror-blind")
+
 # Kinds of guest memory: more options, and what must not be 0 at the end. THP is
 # off by default on a host this small.
 THP = "/sys/kernel/mm/transparent_hugepage/enabled:madvise"
@@ -209,6 +216,24 @@ def samples(steps):
     return passed, max(failed, int(code != 0))
 
 
+def mirror(steps):
+    """Stale translations in mirrors, under random operations"""
+    results = {name: steps.machine(name, "mirror", *words) for name, words in MIRRORS.items()}
+    bad = sum(code != 0 for code, _ in results.values())
+    if not bad:
+        # The same seed and number of operations: the same choices.
+        drawn = {values_of(results[name][1])["sum.sequence"] for name in REPLAYED}
+        if len(drawn) != 1:
+            steps.fault("mirror", "one seed gave two sequences of operations")
+            return len(results) - 1, 1
+    return len(results) - bad, bad
+
+
+def values_of(out):
+    with open(os.path.join(out, "results.json"), encoding="utf-8") as file:
+        return json.load(file)["values"]
+
+
 def guests(steps):
     """Small guests larger than their host"""
     bad = 0
@@ -224,8 +249,7 @@ def guests(steps):
 
 def guest_faults(out, wanted):
     """What a run that passed should have done beside."""
-    with open(os.path.join(out, "results.json"), encoding="utf-8") as file:
-        values = json.load(file)["values"]
+    values = values_of(out)
     faults = [f"{name} is 0: the guest did not use what it was to test" for name in wanted
               if not int(values.get(name, 0))]
     # Key 1 of the event: a section around one small folio.
@@ -236,7 +260,7 @@ def guest_faults(out, wanted):
 
 # Step and its usual seconds on two cores.
 STEPS = [(testbed, 30), (conversion, 10), (removal, 5), (model, 30), (baseline, 240), (kunit, 60),
-         (races, 120), (samples, 90), (guests, 180)]
+         (races, 120), (samples, 90), (mirror, 120), (guests, 180)]
 
 
 def main():

@@ -6,7 +6,10 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-FLAGS = ["-static", "-O2", "-g0", "-pthread", "-Wall", "-Wextra", "-Werror"]
+# Headers that the kernel of the machine includes as well.
+SHARED = os.path.join(os.path.dirname(os.path.dirname(HERE)), "lib", "tests")
+FLAGS = ["-static", "-O2", "-g0", "-pthread", "-Wall", "-Wextra", "-Werror",
+         "-I" + SHARED]
 PROGRAMS = {
     "init": ["init.c", "jobs.c", "guests.c", "counter.c", "trace.c", "swap.c",
              "file.c", "param.c", "report.c"],
@@ -15,6 +18,7 @@ PROGRAMS = {
     "small_guest": ["small_guest.c", "small_guest_{folder}.c", "small_guest_{folder}_code.S",
                     "report.c"],
     "race_guest": ["race_guest.c", "small_guest_{folder}.c", "small_guest_{folder}_code.S"],
+    "mirror": ["mirror.c", "mirror_operations.c", "file.c", "report.c"],
 }
 
 
@@ -23,9 +27,10 @@ def sources_changed(target, sources):
     if not os.path.exists(target):
         return True
     built = os.path.getmtime(target)
-    headers = [name for name in os.listdir(HERE) if name.endswith(".h")]
-    return any(os.path.getmtime(os.path.join(HERE, name)) > built
-               for name in sources + headers)
+    headers = [os.path.join(folder, name) for folder in (HERE, SHARED)
+               for name in os.listdir(folder) if name.endswith(".h")]
+    return any(os.path.getmtime(path) > built
+               for path in [os.path.join(HERE, name) for name in sources] + headers)
 
 
 def build(out, folder="x86", compiler="gcc"):

@@ -16,5 +16,7 @@ void guests_console(int fd);
 void guest_start(char *const argv[]);
 /* Returns when every guest has passed; fails on the first that does not. */
 void guests_wait(long silence_seconds);
+/* Fails unless they verified their memory. */
+void guests_verified(void);
 
 #endif

@@ -93,6 +93,7 @@ static void linux_guest(void)
 	}
 	report("guest_mb", "%ld", megabytes * guests);
 	guests_wait(param_number("silence", 120));
+	guests_verified();
 }
 
 static void small_guest(void)
@@ -114,6 +115,22 @@ static void small_guest(void)
 		guest_start(args.word);
 	}
 	report("guest_mb", "%ld", megabytes * guests);
+	guests_wait(param_number("silence", 120));
+	guests_verified();
+}
+
+/* Not a guest, but watched like one. */
+static void mirror(void)
+{
+	static const char *const options[] = { "operations", "broken", "blind" };
+	struct args args = { 0 };
+
+	add(&args, "/mirror");
+	add(&args, "--seed=%ld", param_number("seed", 1));
+	for (size_t o = 0; o < sizeof(options) / sizeof(*options); o++)
+		if (param(options[o], NULL))
+			add(&args, "--%s=%s", options[o], param(options[o], ""));
+	guest_start(args.word);
 	guests_wait(param_number("silence", 120));
 }
 
@@ -161,6 +178,7 @@ static const struct {
 } jobs[] = {
 	{ "linux-guest", linux_guest },
 	{ "small-guest", small_guest },
+	{ "mirror", mirror },
 	{ "exec", program },
 	{ "kunit", nothing },
 	{ "none", nothing },

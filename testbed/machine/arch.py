@@ -47,7 +47,7 @@ ARCHES = {arch.name: arch for arch in (
          machine=("-cpu", "EPYC,+svm,+npt",
                   "-serial", "chardev:console", "-serial", "chardev:results",
                   "-serial", "chardev:guest"),
-         jobs=("linux-guest", "small-guest", "kunit", "exec", "none"),
+         jobs=("linux-guest", "small-guest", "kunit", "mirror", "exec", "none"),
          usual=(1460, 750)),
     # The machine has one serial port; the keyboard is for questions to a hung kernel.
     Arch(name="arm64", folder="arm64", image="Image",
@@ -56,7 +56,7 @@ ARCHES = {arch.name: arch for arch in (
                   "-serial", "chardev:console",
                   "-device", "pci-serial-4x,chardev2=results,chardev3=guest",
                   "-device", "virtio-keyboard-pci"),
-         jobs=("small-guest", "kunit", "exec", "none"),
+         jobs=("small-guest", "kunit", "mirror", "exec", "none"),
          usual=(1110, 500)),
 )}
 

@@ -27,15 +27,21 @@ JOBS = {
     "small-guest": {"promises": {"swap", "memory"}, "host_mb": 160, "guest_mb": 192,
                     "usual": 40, "limit": 300},
     "kunit": {"promises": {"kunit"}, "host_mb": 1024, "guest_mb": 0, "usual": 30, "limit": 300},
+    "mirror": {"promises": {"swap", "mirror"}, "host_mb": 512, "guest_mb": 0, "nodes": 2,
+               "usual": 60, "limit": 300},
     "exec": {"promises": set(), "host_mb": 512, "guest_mb": 0, "usual": 30, "limit": 300},
     "none": {"promises": set(), "host_mb": 256, "guest_mb": 0, "usual": 5, "limit": 120},
 }
 # Options handed to init as mn.<key>=<value> when given.
-COUNTS = ["guests", "passes", "percent", "vcpus"]
+COUNTS = ["guests", "passes", "percent", "vcpus", "operations", "broken", "blind"]
 FORWARDED = COUNTS + ["mode", "churn", "corrupt", "trace", "probe", "write", "exec", "silence",
                       "modules", "qemu_args", "guest_append", "guest_loglevel"]
 # What turns the lists of pages into which.
 LRUS = {"mglru": "/sys/kernel/mm/lru_gen/enabled:y", "classic": "/sys/kernel/mm/lru_gen/enabled:n"}
+
+
+# Operations a second of a mirror on the slowest kernel and computer.
+SLOWEST = 20
 
 
 def pair(separator):
@@ -87,9 +93,21 @@ def parser():
     return p
 
 
+def nodes(count, megabytes):
+    """QEMU's words for memory in so many nodes, between which pages migrate."""
+    if count == 1:
+        return []
+    words = []
+    for node in range(count):
+        words += ["-object", f"memory-backend-ram,id=node{node},size={megabytes // count}M",
+                  "-numa", f"node,nodeid={node},memdev=node{node}"]
+    return words
+
+
 def parse(argv):
     args = parser().parse_args(argv)
     job = JOBS[args.job]
+    given = args.limit
     for name in ("host_mb", "guest_mb", "limit"):
         if getattr(args, name) is None:
             setattr(args, name, job[name])
@@ -99,7 +117,13 @@ def parse(argv):
         # A clock that jumps ahead when idle would not wait for a disk.
         sleep = "on" if args.swap == "disk" else "off"
         args.qemu_arg += ["-icount", f"shift=0,sleep={sleep}"]
+    if args.operations and not given:
+        args.limit += args.operations // SLOWEST
+    args.qemu_arg += nodes(job.get("nodes", 1), args.host_mb)
     args.promises = set(job["promises"])
+    if args.broken or args.blind:
+        args.promises.discard("mirror")
+        args.promises.add("finds")
     if args.expect_swap == "no" or args.swap == "none":
         args.promises.discard("swap")
     if args.expect_swap == "yes":
@@ -145,6 +169,8 @@ def make_initrd(args, arch):
     extra = {there: here for here, there in args.file}
     if args.job == "exec":
         extra.setdefault("/race_guest", programs["race_guest"])
+    if args.job == "mirror":
+        extra["/mirror"] = programs["mirror"]
     for there, here in extra.items():
         if not os.path.isfile(here):
             raise initramfs.MissingError(f"The file {here} for {there} does not exist.")

@@ -264,6 +264,32 @@ class Configuration(unittest.TestCase):
                     pass
 
 
+class Mirrors(unittest.TestCase):
+    WANTED = ["operations", "compared", "freed"] + [
+        f"{what}.{kind}" for what in ("established", "dropped") for kind in verdict.MIRRORS]
+
+    def judged(self, promise="mirror", **values):
+        lines = {**dict.fromkeys(self.WANTED, 9), "stale": 0, **values}
+        text = "".join(f"sum.{key} {value}\n" for key, value in lines.items()
+                       if value is not None)
+        return judge(text + "verdict pass\n", promises={promise})
+
+    def test_stale_translations(self):
+        self.assertEqual(self.judged(), [])
+        for value in (1, None, "none"):
+            self.assertTrue(self.judged(stale=value))
+
+    def test_mirrors_that_are_broken_must_find_some(self):
+        self.assertEqual(self.judged("finds", stale=3), [])
+        for value in (0, None):
+            self.assertTrue(self.judged("finds", stale=value))
+
+    def test_nothing_tested(self):
+        for key in self.WANTED:
+            for value in (0, None):
+                self.assertEqual(len(self.judged(**{key: value})), 1)
+
+
 class CommandLine(unittest.TestCase):
     GIVEN = ["--kernel", "K", "--out", "O", "--job", "linux-guest"]
 
@@ -282,6 +308,22 @@ class CommandLine(unittest.TestCase):
             self.assertEqual(run.parse(self.GIVEN + words).promises, {"memory"})
         self.assertIn("swap", run.parse(self.GIVEN[:-1] + ["exec", "--expect-swap",
                                                            "yes"]).promises)
+
+    def test_promises_of_the_mirror(self):
+        given = self.GIVEN[:-1] + ["mirror"]
+        self.assertEqual(run.parse(given).promises, {"swap", "mirror"})
+        for words in (["--broken", "9"], ["--blind", "1"]):
+            self.assertEqual(run.parse(given + words).promises, {"swap", "finds"})
+
+    def test_many_operations_get_more_time(self):
+        given = self.GIVEN[:-1] + ["mirror", "--operations", "1000000"]
+        self.assertGreater(run.parse(given).limit, run.JOBS["mirror"]["limit"])
+        self.assertEqual(run.parse(given + ["--limit", "7"]).limit, 7)
+
+    def test_memory_in_two_nodes(self):
+        words = " ".join(run.parse(self.GIVEN[:-1] + ["mirror", "--host-mb", "64"]).qemu_arg)
+        self.assertEqual(words.count("size=32M"), 2)
+        self.assertEqual(run.parse(self.GIVEN).qemu_arg, [])
 
     def test_parameters_reach_the_kernel(self):
         args = run.parse(self.GIVEN + ["--passes", "7", "--kernel-arg", "quiet"])

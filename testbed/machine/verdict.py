@@ -2,6 +2,8 @@
 """What a run says and whether it passed: parsing and judging, no processes."""
 import re
 
+# How the mirrors subscribe.
+MIRRORS = ("page", "range", "sleepy", "interval")
 # After the time stamp; "g0 " marks a line of guest 0's console.
 STAMP = r"^(?:g\d+ )?(?:<\d+>)?\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? "
 # Every pattern that fails a run when a console line has it.
@@ -123,10 +125,21 @@ def memory_faults(results):
     return faults
 
 
+def mirror_faults(results, finds):
+    """finds: the mirrors were broken on purpose."""
+    wanted = ["operations", "compared", "freed"]
+    wanted += [f"{what}.{kind}" for what in ("established", "dropped") for kind in MIRRORS]
+    faults = [f"{what} is {results.number(f'sum.{what}')}: nothing was tested"
+              for what in wanted if not results.number(f"sum.{what}")]
+    if bool(results.number("sum.stale")) != finds or results.number("sum.stale") is None:
+        faults.append(f"stale translations: {results.values.get('sum.stale', 'not reported')}")
+    return faults
+
+
 def judge(results, consoles, promises, ended):
     """All reasons why a run failed; an empty list is a pass.
 
-    consoles: {name: text}; promises: set of "swap", "memory", "kunit";
+    consoles: {name: text}; promises: set of "swap", "memory", "kunit", "mirror", "finds";
     ended: None, or how the emulator ended other than by a power off.
     """
     faults = [fault] if (fault := results.fault()) else []
@@ -146,6 +159,8 @@ def judge(results, consoles, promises, ended):
             faults += swap_faults(results)
         if "memory" in promises:
             faults += memory_faults(results)
+        if promises & {"mirror", "finds"}:
+            faults += mirror_faults(results, "finds" in promises)
     return faults
 
 
@@ -189,6 +204,12 @@ def rows(results, seconds):
         ("pages swapped in", number("vmstat.pswpin")),
         ("pages verified", number("sum.pages_verified")),
         ("mismatches", number("sum.mismatches")),
+        ("operations", number("sum.operations")),
+        ("translations established", number("sum.established")),
+        ("faults of mirrors retried", number("sum.retried")),
+        ("translations compared with page tables", number("sum.compared")),
+        ("freed pages compared with mirrors", number("sum.freed")),
+        ("stale translations", number("sum.stale")),
         ("faults", number("kvm.pf_taken")),
         ("faults mapped", number("kvm.pf_fixed")),
         ("exits", number("kvm.exits")),
