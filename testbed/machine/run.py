@@ -84,6 +84,8 @@ def parser():
     p.add_argument("--lru", choices=sorted(LRUS), default="mglru", help="default mglru")
     p.add_argument("--seed", type=positive, default=1)
     p.add_argument("--limit", type=positive, help="seconds until the run has failed")
+    p.add_argument("--quiet", type=positive, metavar="SECONDS",
+                   help="a machine that reports nothing for so long has failed")
     p.add_argument("--repeat", type=positive, default=1, help="runs, each with the next seed")
     p.add_argument("--file", type=pair(":"), action="append", default=[],
                    metavar="HERE:THERE", help="one more file in the machine")
@@ -201,7 +203,7 @@ def run_once(args, arch, initrd, number):
                        kernel_arguments(args, arch, seed), out, memory=args.host_mb,
                        cpus=args.cpus, disk=make_disk(args, out),
                        accel=args.accel) + args.qemu_arg
-    seconds, ended = vm.run(words, out, args.limit, show)
+    seconds, ended = vm.run(words, out, args.limit, show, args.quiet)
     results = verdict.Results(vm.read_log(out, "results"))
     consoles = {"console": vm.read_log(out, "console"), "guest": vm.read_log(out, "guest")}
     faults = verdict.judge(results, consoles, args.promises, ended)

@@ -456,6 +456,17 @@ class Processes(unittest.TestCase):
         self.assertIn("not powered off", ended)
         self.assertTrue(gone(pid))
 
+    def test_silent_machine_is_ended(self):
+        with tempfile.TemporaryDirectory() as out:
+            ended = vm.run(["sh", "-c", "sleep 60"], out, 60, lambda *_: None, 0.5)[1]
+        self.assertIn("reported nothing for 0.5 s", ended)
+
+    def test_machine_that_speaks_is_not_silent(self):
+        with tempfile.TemporaryDirectory() as out:
+            log = vm.log_path(out, "results")
+            script = f"for i in 1 2 3 4 5 6 7 8; do echo progress $i >>{log}; sleep 0.25; done"
+            self.assertIsNone(vm.run(["sh", "-c", script], out, 60, lambda *_: None, 1.5)[1])
+
     def test_dies_with_its_parent(self):
         code = ("import sys, os, time; sys.path.insert(0, sys.argv[1]); import vm\n"
                 "with vm.emulator(['sleep', '60'], os.devnull) as p:\n"

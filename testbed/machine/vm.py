@@ -71,13 +71,18 @@ def last_progress(text):
     return "starts"
 
 
-def watch(process, out, limit, show):
+def watch(process, out, limit, show, quiet=None):
     """Wait for the end; return how the run ended, None for a normal end."""
-    begin = shown = time.monotonic()
+    begin = shown = spoke = time.monotonic()
+    said = ""
     while process.poll() is None:
         now = time.monotonic()
         if now - begin > limit:
             return f"the machine had not powered off after {limit} s"
+        if quiet and said != (said := read_log(out, "results")):
+            spoke = now
+        if quiet and now - spoke > quiet:
+            return f"the machine reported nothing for {quiet} s"
         if now - shown > SHOW:
             shown = now
             show(now - begin, last_progress(read_log(out, "results")))
@@ -101,8 +106,11 @@ def ask_where_it_hangs(monitor, out):
                     log.write(answer)
 
 
-def run(words, out, limit, show):
-    """Return (seconds, None or how it ended other than by a power off)."""
+def run(words, out, limit, show, quiet=None):
+    """Return (seconds, None or how it ended other than by a power off).
+
+    QUIET: seconds without a word on the result port until the machine hangs.
+    """
     for name in (*PORTS, "monitor"):
         with contextlib.suppress(FileNotFoundError):
             os.remove(log_path(out, name))
@@ -112,7 +120,7 @@ def run(words, out, limit, show):
         words = words + ["-chardev", f"socket,id=monitor,fd={theirs.fileno()}",
                          "-mon", "chardev=monitor,mode=readline"]
         with emulator(words, os.path.join(out, "qemu.log"), (theirs.fileno(),)) as process:
-            ended = watch(process, out, limit, show)
+            ended = watch(process, out, limit, show, quiet)
             seconds = time.monotonic() - begin
             if process.poll() is None:
                 ask_where_it_hangs(ours, out)
