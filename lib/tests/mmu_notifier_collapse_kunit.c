@@ -165,12 +165,11 @@ static void file_of_others_test(struct kunit *test)
  * The file has its huge page already, and a mapping of it small entries. It has
  * kept its table, in which there was a copy once.
  */
-static void small_entries_test(struct kunit *test)
+static unsigned long map_small_entries(struct kunit *test)
 {
 	struct file *file = mnk_file(test, HPAGE_PMD_SIZE);
 	unsigned long shared = map_file(test, file, MAP_SHARED);
 	unsigned long addr = map_file(test, file, MAP_PRIVATE);
-	struct mnk_pair *p;
 
 	fill(test, shared);
 	mnk_write(test, addr);
@@ -180,9 +179,39 @@ static void small_entries_test(struct kunit *test)
 	KUNIT_ASSERT_TRUE(test, is_huge(shared));
 	mnk_read(test, addr);
 	KUNIT_ASSERT_FALSE(test, is_huge(addr));
-	p = mnk_watch_pair(test, addr, HPAGE_PMD_SIZE);
+	return addr;
+}
+
+static void small_entries_test(struct kunit *test)
+{
+	unsigned long addr = map_small_entries(test);
+	struct mnk_pair *p = mnk_watch_pair(test, addr, HPAGE_PMD_SIZE);
+
 	KUNIT_ASSERT_EQ(test, 0, advise(addr, MADV_COLLAPSE));
 	expect_collapsed(test, p, MNK_READONLY);
+}
+
+static void copy_at_start(struct mnk_sub *sub, const struct mnk_call *call)
+{
+	if (call->kind == MNK_START &&
+	    fixup_user_fault(current->mm, call->start, FAULT_FLAG_WRITE, NULL))
+		atomic_inc(&sub->violations);
+}
+
+/* Before it has the locks, one of the pages is copied: it gives up, and ends. */
+static void small_entries_copied_test(struct kunit *test)
+{
+	unsigned long addr = map_small_entries(test);
+	struct mnk_sub *sub = mnk_alloc(test, &mnk_page_ops);
+
+	sub->hook = copy_at_start;
+	KUNIT_ASSERT_EQ(test, 0, mnk_register(test, sub, current->mm));
+	KUNIT_EXPECT_NE(test, 0, advise(addr, MADV_COLLAPSE));
+	KUNIT_EXPECT_FALSE(test, is_huge(addr));
+	MNK_EXPECT(test, sub,
+		   CALL_START(addr, addr + HPAGE_PMD_SIZE, MMU_NOTIFY_CLEAR),
+		   CALL_PAGE(addr, 1, MMU_NOTIFY_CLEAR),
+		   CALL_END(addr, addr + HPAGE_PMD_SIZE, MMU_NOTIFY_CLEAR));
 }
 
 /* khugepaged. */
@@ -232,6 +261,7 @@ static struct kunit_case collapse_cases[] = {
 	KUNIT_CASE(file_test),
 	KUNIT_CASE(file_of_others_test),
 	KUNIT_CASE(small_entries_test),
+	KUNIT_CASE(small_entries_copied_test),
 	KUNIT_CASE(khugepaged_test),
 	{ }
 };

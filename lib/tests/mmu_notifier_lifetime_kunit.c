@@ -2,6 +2,7 @@
 /* KUnit tests of the MMU notifiers: release, and who waits for whom. */
 
 #include <linux/cpumask.h>
+#include <linux/kprobes.h>
 
 #include "mmu_notifier_kunit.h"
 
@@ -56,6 +57,59 @@ static void dead_after_release_test(struct kunit *test)
 	mmu_notifier_clear_young(mm, MNK_ADDR(0), MNK_ADDR(1));
 	mnk_expect_silence(test, sub);
 }
+
+#ifdef CONFIG_KPROBES
+/**
+ * struct watched_mm - an mm whose list of subscriptions is about to be freed
+ * @probe: on the function that does it
+ * @mm: the mm
+ * @freed: how often that has happened to it
+ */
+struct watched_mm {
+	struct kprobe probe;
+	struct mm_struct *mm;
+	int freed;
+};
+
+static int count_freed(struct kprobe *probe, struct pt_regs *regs)
+{
+	struct watched_mm *w = container_of(probe, struct watched_mm, probe);
+
+	w->freed += regs_get_kernel_argument(regs, 0) == (unsigned long)w->mm;
+	return 0;
+}
+NOKPROBE_SYMBOL(count_freed);
+
+KUNIT_DEFINE_ACTION_WRAPPER(do_unregister_kprobe, unregister_kprobe,
+			    struct kprobe *);
+
+/* Not with the last subscription: the next one need not allocate it. */
+static void list_lives_as_mm_test(struct kunit *test)
+{
+	struct watched_mm *w = kunit_kzalloc(test, sizeof(*w), GFP_KERNEL);
+	struct mnk_sub *sub;
+
+	KUNIT_ASSERT_NOT_NULL(test, w);
+	w->mm = mnk_mm(test);
+	w->probe.symbol_name = "__mmu_notifier_subscriptions_destroy";
+	w->probe.pre_handler = count_freed;
+	KUNIT_ASSERT_EQ(test, 0, register_kprobe(&w->probe));
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, do_unregister_kprobe,
+						  &w->probe));
+
+	sub = mnk_subscribe(test, w->mm, &mnk_range_ops);
+	mnk_unsubscribe(test, sub);
+	KUNIT_EXPECT_EQ(test, 0, w->freed);
+	mnk_mm_exit(test, w->mm);
+	KUNIT_EXPECT_EQ(test, 1, w->freed);
+}
+#else
+static void list_lives_as_mm_test(struct kunit *test)
+{
+	kunit_skip(test, "no kprobes");
+}
+#endif
 
 static void release_at_unregister_test(struct kunit *test)
 {
@@ -326,6 +380,7 @@ static void unregister_waits_for_atomic_test(struct kunit *test)
 static struct kunit_case lifetime_cases[] = {
 	KUNIT_CASE(release_at_exit_test),
 	KUNIT_CASE(dead_after_release_test),
+	KUNIT_CASE(list_lives_as_mm_test),
 	KUNIT_CASE(release_at_unregister_test),
 	KUNIT_CASE(no_release_callback_test),
 	KUNIT_CASE(unregister_waits_for_exit_test),

@@ -139,6 +139,24 @@ static void page_test(struct kunit *test)
 	KUNIT_EXPECT_NE(test, gen, folio_lru_gen(w->folio));
 }
 
+static void make_table_old(struct kunit *test, struct walk *w)
+{
+	struct mm_struct *mm = w->process->mm;
+	struct vm_area_struct *vma;
+	pmd_t *pmd;
+
+	mmap_read_lock(mm);
+	vma = vma_lookup(mm, w->start);
+	pmd = mm_find_pmd(mm, w->start);
+	if (vma && pmd && IS_ENABLED(CONFIG_ARCH_HAS_NONLEAF_PMD_YOUNG)) {
+		guard(spinlock)(pmd_lockptr(mm, pmd));
+		pmdp_test_and_clear_young(vma, w->start, pmd);
+	}
+	mmap_read_unlock(mm);
+	KUNIT_ASSERT_NOT_NULL(test, vma);
+	KUNIT_ASSERT_NOT_NULL(test, pmd);
+}
+
 /*
  * The CPU does not mark a table as accessed by which only others look pages up.
  * It is not passed over for that.
@@ -153,6 +171,7 @@ static void table_test(struct kunit *test)
 	walk(test, w, true);
 	expect_pages(test, w);
 	for (i = 0; i < 3; i++) {
+		make_table_old(test, w);
 		walk(test, w, false);
 		expect_pages(test, w);
 	}
