@@ -53,6 +53,12 @@ libraries := liburing-dev libnuma-dev libcap-dev rsync
 MEASURES ?=
 TURNS	?=
 
+# Hooks of "make mutate", by default all: files or folders, or a sample for what
+# differs from a revision.
+HOOKS	?=
+SAMPLE	?=
+BASE	?=
+
 # Everything a table of notifier calls needs.
 trace	:= mmu_notifier/mmu_notifier_invalidate_page:event
 trace	:= $(trace),mmu_notifier/mmu_notifier_range_start:folio
@@ -63,8 +69,8 @@ build_kernel = $(py) $(bed)/machine/build_kernel.py --arch $(ARCH) $(BUILD)/tree
 
 .DEFAULT_GOAL := help
 .PHONY: help arch deps base mainline tree refresh check-refresh series kernel run \
-	model check samples mirror mirror-debug clients peers bench debug-kernel run-debug \
-	check-debug lint clean
+	model check samples mirror mirror-debug mutate clients peers bench debug-kernel \
+	run-debug check-debug lint clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -126,6 +132,9 @@ mirror mirror-debug:
 		--job mirror --operations $(OPS) --silence 600 $(call opt,SEED,--seed) \
 		$(call opt,REPEAT,--repeat) $(call opt,BROKEN,--broken) $(call opt,BLIND,--blind)
 
+mutate: kernel ## Take out each hook in turn: which test notices? (HOOKS="mm/rmap.c fs" SAMPLE=changed BASE=HEAD~1)
+	@$(py) $(bed)/mutate/mutate.py $(BUILD) $(call opt,SAMPLE,--sample) $(call opt,BASE,--base) $(HOOKS)
+
 clients: tree ## Compile every subscriber of the kernel (ARCHES="x86_64 arm64 ...")
 	@$(bed)/deps $(BUILD) $(compilers)
 	@$(py) $(bed)/clients/clients.py $(BUILD) $(ARCHES)
@@ -154,4 +163,4 @@ lint: tree ## checkpatch on the series, shellcheck on the scripts
 clean: ## Delete everything that was built, keep what was downloaded
 	rm -rf $(foreach dir,kernel debug run run-debug mirror mirror-debug,$(BUILD)/$(dir) $(BUILD)/$(dir)-arm64) \
 		$(BUILD)/check $(BUILD)/series $(BUILD)/baseline $(BUILD)/clients \
-		$(BUILD)/peers $(BUILD)/bench $(BUILD)/model $(BUILD)/samples
+		$(BUILD)/peers $(BUILD)/bench $(BUILD)/model $(BUILD)/samples $(BUILD)/mutate

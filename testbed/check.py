@@ -108,7 +108,7 @@ def console_end(path, most=40):
 def testbed(steps):
     """The tools of the test bed"""
     passed = failed = 0
-    for folder in ("base", "tree", "machine", "model", "bench", "samples"):
+    for folder in ("base", "tree", "machine", "model", "bench", "samples", "mutate"):
         code, text = steps.run("unittest-" + folder, sys.executable, "-m", "unittest", "discover",
                                "-s", os.path.join(HERE, folder), "-p", "test_*.py")
         ran = re.search(r"^Ran (\d+) test", text, re.M)
@@ -184,6 +184,20 @@ def kunit(steps):
     if failed:
         steps.show("kunit", text)
     return passed, failed
+
+
+def mutants(steps):
+    """A sample of hooks, taken out one at a time: a suite fails"""
+    code, text = steps.run("mutants", sys.executable, os.path.join(HERE, "mutate", "mutate.py"),
+                           "--sample", "changed", steps.build, show=True)
+    counts = re.search(r"^(\d+) mutants, (\d+) killed, \d+ survived$", text, re.M)
+    said = re.findall(r"^fault: (.*)$", text, re.M)
+    for line in said:
+        steps.faults.append(f"mutants: {line}")
+    if not counts or code and not said:
+        steps.show("mutants", text)
+        return 0, 1
+    return int(counts[1]) - len(said), len(said)
 
 
 def race_job(steps, name, words):
