@@ -200,27 +200,6 @@ mi_pin_next(struct mmu_interval_notifier *prev,
 
 /* Sections. */
 
-/* Puts @range on a lane and pins the first interval that it hits. */
-static struct mmu_interval_notifier *
-mi_enter(struct mmu_interval_subscriptions *itv,
-	 struct mmu_notifier_range *range, bool *more)
-{
-	struct mmu_interval_lane *lane =
-		&itv->lanes[raw_smp_processor_id() & (itv->nr_lanes - 1)];
-	struct interval_tree_node *node;
-
-	guard(spinlock)(&lane->lock);
-
-	range->lane = lane;
-	range->seq = lane->seq + MI_SEQ_STEP;
-	WRITE_ONCE(lane->seq, range->seq);
-	hlist_add_head(&range->lane_node, &lane->open);
-
-	node = interval_tree_iter_first(&itv->tree, range->start,
-					range->end - 1);
-	return mi_pin_from(node, range, more);
-}
-
 static bool mi_call(struct mmu_interval_notifier *sub,
 		    const struct mmu_notifier_range *range,
 		    struct mmu_interval_notifier_finish **finish)
@@ -295,6 +274,25 @@ static int mi_invalidate(struct mmu_interval_notifier *sub,
 	return agreed ? 0 : -EAGAIN;
 }
 
+/* Calls the intervals that @range hits, from @node on; unlocks the lane. */
+static noinline int mi_hit(struct interval_tree_node *node,
+			   struct mmu_notifier_range *range)
+	__releases(&range->lane->lock)
+{
+	struct mmu_interval_notifier *sub;
+	bool more = false;
+	int ret;
+
+	sub = mi_pin_from(node, range, &more);
+	spin_unlock(&range->lane->lock);
+	if (!sub)
+		return 0;
+	ret = mi_invalidate(sub, range, more);
+	if (unlikely(ret))
+		mmu_interval_section_end(range);
+	return ret;
+}
+
 /**
  * mmu_interval_section_start - call the intervals that a new section hits
  * @itv: the intervals of the mm
@@ -308,17 +306,24 @@ static int mi_invalidate(struct mmu_interval_notifier *sub,
 int mmu_interval_section_start(struct mmu_interval_subscriptions *itv,
 			       struct mmu_notifier_range *range)
 {
-	struct mmu_interval_notifier *sub;
-	bool more;
-	int ret;
+	struct mmu_interval_lane *lane =
+		&itv->lanes[raw_smp_processor_id() & (itv->nr_lanes - 1)];
+	struct interval_tree_node *node;
 
-	sub = mi_enter(itv, range, &more);
-	if (likely(!sub))
-		return 0;
-	ret = mi_invalidate(sub, range, more);
-	if (unlikely(ret))
-		mmu_interval_section_end(range);
-	return ret;
+	spin_lock(&lane->lock);
+
+	range->lane = lane;
+	range->seq = lane->seq + MI_SEQ_STEP;
+	WRITE_ONCE(lane->seq, range->seq);
+	hlist_add_head(&range->lane_node, &lane->open);
+
+	node = interval_tree_iter_first(&itv->tree, range->start,
+					range->end - 1);
+	if (unlikely(node))
+		return mi_hit(node, range);
+
+	spin_unlock(&lane->lock);
+	return 0;
 }
 
 /**

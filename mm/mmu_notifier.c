@@ -105,12 +105,16 @@ static void mn_walk_end(atomic_t *count)
 static noinline atomic_t *mn_walk_again(struct mmu_notifier_subscriptions *subs,
 					atomic_t *count)
 {
+	atomic_t *last;
+
 	do {
 		mn_walk_end(count);
 		count = READ_ONCE(subs->count);
 		atomic_inc(count);
+		/* Both as in mn_walk_begin(). */
 		smp_mb__after_atomic();
-	} while (smp_load_acquire(&subs->count) != count);
+		last = smp_load_acquire(&subs->count);	/* see above */
+	} while (last != count);
 	return count;
 }
 
