@@ -506,7 +506,7 @@ mmu_notifier_section_init(struct mmu_notifier_section *section,
 }
 
 #define DEFINE_MMU_NOTIFIER_SECTION(name)				\
-	struct mmu_notifier_range name##_range;				\
+	struct mmu_notifier_range name##_range __uninitialized;		\
 	struct mmu_notifier_section name				\
 		__cleanup(mmu_notifier_invalidate_range_end) = {	\
 		.range = &name##_range,					\
