@@ -64,6 +64,9 @@ trace	:= mmu_notifier/mmu_notifier_invalidate_page:event
 trace	:= $(trace),mmu_notifier/mmu_notifier_range_start:folio
 trace	:= $(trace),mmu_notifier/mmu_notifier_young:op
 
+# Counts and times the callbacks of each subscriber.
+count	:= /sys/kernel/debug/mmu_notifier/enabled:1
+
 opt	= $(if $($(1)),$(2) $($(1)))
 build_kernel = $(py) $(bed)/machine/build_kernel.py --arch $(ARCH) $(BUILD)/tree
 
@@ -109,7 +112,7 @@ kernel: tree ## Build the kernel of the machine
 
 run: kernel ## The main job: a KVM guest larger than its host's memory swaps, its data is verified
 	@$(py) $(bed)/machine/run.py --kernel $(kernel) --out $(BUILD)/run$(on) \
-		--job $(GUEST) --swap $(SWAP) --lru $(LRU) --trace $(trace) \
+		--job $(GUEST) --swap $(SWAP) --lru $(LRU) --trace $(trace) --write $(count) \
 		$(call opt,HOST_MB,--host-mb) $(call opt,GUEST_MB,--guest-mb) \
 		$(call opt,GUESTS,--guests) $(call opt,PASSES,--passes) \
 		$(call opt,SEED,--seed) $(call opt,REPEAT,--repeat)

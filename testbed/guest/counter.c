@@ -11,6 +11,8 @@
 #include "report.h"
 
 #define KVM_DIR "/sys/kernel/debug/kvm"
+#define SUBSCRIBERS "/sys/kernel/debug/mmu_notifier/subscribers"
+#define MAX_COLUMNS 32
 
 static const char *const vmstat_names[] = {
 	"pswp", "pgsteal_", "pgscan_", "pgmajfault", "pgmigrate_", "thp_", "ksm_", "cow_ksm",
@@ -99,6 +101,55 @@ void kvm_counters(struct counters *set, int pid)
 		add_directory(set, path);
 	}
 	closedir(dir);
+}
+
+/* The words of a line, which is cut up. */
+static int split(char *line, char **columns)
+{
+	int count = 0;
+
+	while (count < MAX_COLUMNS && *(line += strspn(line, " "))) {
+		columns[count++] = line;
+		line += strcspn(line, " ");
+		if (*line)
+			*line++ = '\0';
+	}
+	return count;
+}
+
+/* Sums of all processes, but for the longest time. */
+static void add_column(struct counters *set, const char *subscriber, const char *column,
+		       const char *text)
+{
+	char name[128], *end;
+	long long value = strtoll(text, &end, 10);
+
+	if (end == text || *end)
+		return;
+	snprintf(name, sizeof(name), "%s.%s", subscriber, column);
+	if (!strcmp(column, "longest_us")) {
+		value -= counter_get(set, name);
+		value = value > 0 ? value : 0;
+	}
+	counter_add(set, name, value);
+}
+
+void subscriber_counters(struct counters *set, int pid)
+{
+	char *text = file_load(SUBSCRIBERS), *rest = text, *line;
+	char *names[MAX_COLUMNS], *values[MAX_COLUMNS];
+	int count;
+
+	line = strsep(&rest, "\n");
+	count = line ? split(line, names) : 0;
+	while ((line = strsep(&rest, "\n"))) {
+		/* The last column is the name of the process. */
+		if (split(line, values) < count || atoi(values[0]) != pid)
+			continue;
+		for (int i = 2; i < count - 1; i++)
+			add_column(set, values[1], names[i], values[i]);
+	}
+	free(text);
 }
 
 static int vmstat_wanted(const char *name)

@@ -18,6 +18,8 @@ void counter_report(const struct counters *set, const char *prefix);
 
 /* Adds every single-number file of the VMs that process @pid created. */
 void kvm_counters(struct counters *set, int pid);
+/* Adds what debugfs tells of the MMU notifiers of process @pid. */
+void subscriber_counters(struct counters *set, int pid);
 void vmstat_begin(void);
 void vmstat_report(void);
 /* Time of the job, and how much of it the CPUs were idle. */

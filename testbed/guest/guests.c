@@ -32,7 +32,7 @@ static struct guest {
 } guests[MAX_GUESTS];
 static int guest_count;
 static int console_out = STDERR_FILENO;
-static struct counters kvm, sums;
+static struct counters kvm, notifier, sums;
 
 void guests_console(int fd)
 {
@@ -118,6 +118,7 @@ static void forward(const struct guest *guest, char *line)
 static void report_sums(void)
 {
 	counter_report(&kvm, "kvm");
+	counter_report(&notifier, "notifier");
 	counter_report(&sums, "sum");
 }
 
@@ -129,6 +130,7 @@ static void result_line(struct guest *guest, char *line)
 		return;
 	}
 	kvm_counters(&kvm, guest->pid);
+	subscriber_counters(&notifier, guest->pid);
 	if (strcmp(line, "verdict pass")) {
 		report_sums();
 		fail("guest %d: %s", number_of(guest), line + 13);

@@ -237,6 +237,12 @@ class Table(unittest.TestCase):
                       "mmu_notifier/mmu_notifier_page"):
             self.assertIn(words, text)
 
+    def test_rows_of_subscribers(self):
+        text = verdict.table(verdict.Results("notifier.kvm_mn_ops.page 7\n"
+                                             "notifier.kvm_mn_ops.flush 0\n"), 1)
+        self.assertRegex(text, r"kvm_mn_ops: page +7\b")
+        self.assertNotIn("flush", text)
+
     def test_silent_run_has_a_table(self):
         self.assertIn("wall time", verdict.table(verdict.Results(""), 1))
 

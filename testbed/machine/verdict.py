@@ -220,6 +220,8 @@ def rows(results, seconds):
               if key.startswith("trace.") and not key.endswith(".total")]
     table += [(f"calls: {key[6:-6].rpartition('/')[2]}", number(key)) for key in results.values
               if key.startswith("trace.") and key.endswith(".total")]
+    table += [(key[9:].replace(".", ": "), number(key)) for key in results.values
+              if key.startswith("notifier.") and number(key)]
     table += [("event not there", name) for name in results.missing_events]
     table.append(("wall time", f"{seconds:.0f} s"))
     return [(what, value) for what, value in table if value is not None]
