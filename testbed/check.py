@@ -186,20 +186,6 @@ def kunit(steps):
     return passed, failed
 
 
-def mutants(steps):
-    """A sample of hooks, taken out one at a time: a suite fails"""
-    code, text = steps.run("mutants", sys.executable, os.path.join(HERE, "mutate", "mutate.py"),
-                           "--sample", "changed", steps.build, show=True)
-    counts = re.search(r"^(\d+) mutants, (\d+) killed, \d+ survived$", text, re.M)
-    said = re.findall(r"^fault: (.*)$", text, re.M)
-    for line in said:
-        steps.faults.append(f"mutants: {line}")
-    if not counts or code and not said:
-        steps.show("mutants", text)
-        return 0, 1
-    return int(counts[1]) - len(said), len(said)
-
-
 def race_job(steps, name, words):
     command = "/race_guest" + "".join("," + word for word in words)
     return steps.machine(name, "exec", "--exec", command, "--cpus", "2")

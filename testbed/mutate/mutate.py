@@ -43,7 +43,7 @@ FLAGS = ["-static", "-O2", "-g0", "-Wall", "-Wextra", "-Werror"]
 PROGRAM = ["judge.c", "../guest/report.c", "../guest/file.c"]
 # A suite that hangs is ended by judge.c, a kernel that hangs by its silence.
 MACHINE = ["--job", "exec", "--host-mb", "1024", "--swap", "none",
-           "--quiet", "900", "--limit", "7200",
+           "--quiet", "600", "--limit", "7200",
            "--kernel-arg", "kunit.enable=1", "--kernel-arg", "kunit.autorun=0",
            "--kernel-arg", "transparent_hugepage=always", "--kernel-arg", "loglevel=5",
            "--kernel-arg", "oops=panic", "--kernel-arg", "kunit.timeout=1500"]
