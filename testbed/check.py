@@ -260,7 +260,7 @@ def guest_faults(out, wanted):
 
 # Step and its usual seconds on two cores.
 STEPS = [(testbed, 30), (conversion, 10), (removal, 5), (model, 30), (baseline, 240), (kunit, 60),
-         (races, 120), (samples, 90), (mirror, 120), (guests, 180)]
+         (races, 120), (samples, 30), (mirror, 120), (guests, 180)]
 
 
 def main():
