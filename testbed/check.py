@@ -26,9 +26,8 @@ CLIENTS = [":!mm/hmm.c", ":!include/linux/hmm.h", ":!mm/Kconfig"]
 # What the hooks were taken out of.
 BASELINE = ["mm/", "fs/proc/", "kernel/fork.o", "kernel/events/", "arch/x86/mm/"]
 # Functions whose absence each race must notice, and the notifiers' part in it.
-MUTES = {"cow": "__mmu_notifier_invalidate_page",
-         "zap": "__mmu_notifier_range_start",
-         "mremap": "__mmu_notifier_range_start"}
+RANGES = "__mmu_notifier_range_start+__mmu_notifier_range_end"
+MUTES = {"cow": "__mmu_notifier_invalidate_page", "zap": RANGES, "mremap": RANGES}
 
 # Runs of the mirror: how many operations, and what is broken in it on purpose so
 # that it must find something.

@@ -5,7 +5,7 @@
  * the process gets another page at that address. Then the fault goes on: the
  * guest must read what is in the new page.
  *
- * --mute FUNCTION[,...]	take these functions of the kernel away
+ * --mute FUNCTION[+...]	take these functions of the kernel away
  * --stale			the guest is expected to read the old page: shows
  *				that the test can fail
  */
@@ -202,7 +202,7 @@ static int race(size_t i)
 
 static void mute_all(char *names)
 {
-	for (char *name; (name = strsep(&names, ","));)
+	for (char *name; (name = strsep(&names, "+"));)
 		inject("mute", name);
 }
 
