@@ -22,7 +22,7 @@ import build_kernel  # noqa: E402
 import peers  # noqa: E402
 from pair import PairError, call  # noqa: E402
 
-MODULES = ["mmu_notifier_mirror", "soft_gru", "soft_xpmem"]
+MODULES = ["soft_mirror", "soft_gru", "soft_xpmem"]
 TESTS = os.path.join("tools", "testing", "selftests", "mmu_notifier")
 MUTE = "/sys/kernel/debug/mmu_notifier_inject/mute"
 SECONDS = 600           # for one test, on a machine that does something else
@@ -50,7 +50,7 @@ ROWS = [
     Row("XPMEM", "callbacks that sleep, for any memory", "xpmem_test"),
 ]
 BROKEN = [
-    Row("sample", "without invalidate_page", "mirror_test", ("mirror_invalidate_page",),
+    Row("sample", "without invalidate_page", "mirror_test", ("soft_invalidate_page",),
         "copy_on_write"),
     Row("GRU", "without invalidate_page", "gru_test", ("gru_invalidate_page",), "copy_on_write"),
     Row("GRU", "without ranges", "gru_test", ("gru_range_start", "gru_range_end"), "moved_away"),

@@ -4,7 +4,7 @@
 #include "../kselftest_harness.h"
 #include "memory.h"
 
-#define DEVICE	"/dev/mmu_notifier_mirror"
+#define DEVICE	"/dev/soft_mirror"
 #define PAGES	64
 #define STEPS	30
 
@@ -26,7 +26,7 @@ FIXTURE_SETUP(mirror)
 
 	self->fd = open(DEVICE, O_RDONLY | O_CLOEXEC);
 	if (self->fd < 0)
-		SKIP(return, "no " DEVICE ": load the module mmu_notifier_mirror");
+		SKIP(return, "no " DEVICE ": load the module soft_mirror");
 	arena->size = PAGES * page_size();
 	arena->memory = arena_map(arena, NULL);
 	ASSERT_NE(MAP_FAILED, arena->memory);

@@ -4,7 +4,7 @@
  * the memory of the process that opened it as a device would, through
  * translations of its own:
  *
- *	fd = open("/dev/mmu_notifier_mirror", O_RDONLY);
+ *	fd = open("/dev/soft_mirror", O_RDONLY);
  *	pread(fd, buffer, size, address);
  *
  * No reference is held to a page that is translated, so the process is swapped
@@ -60,9 +60,9 @@ static void mirror_move_seq(struct mirror *mirror)
 	WRITE_ONCE(mirror->seq, mirror->seq + 1);
 }
 
-static void mirror_invalidate_page(struct mmu_notifier *subscription, struct mm_struct *mm,
-				   unsigned long address, unsigned long nr_pages,
-				   enum mmu_notifier_event event)
+static void soft_invalidate_page(struct mmu_notifier *subscription, struct mm_struct *mm,
+				 unsigned long address, unsigned long nr_pages,
+				 enum mmu_notifier_event event)
 {
 	struct mirror *mirror = to_mirror(subscription);
 	unsigned long first = address >> PAGE_SHIFT;
@@ -104,7 +104,7 @@ static void mirror_release_mm(struct mmu_notifier *subscription, struct mm_struc
 
 static const struct mmu_notifier_ops mirror_ops = {
 	.release = mirror_release_mm,
-	.invalidate_page = mirror_invalidate_page,
+	.invalidate_page = soft_invalidate_page,
 	.invalidate_range_start = mirror_range_start,
 	.invalidate_range_end = mirror_range_end,
 };
@@ -211,7 +211,7 @@ static const struct file_operations mirror_fops = {
 
 static struct miscdevice mirror_device = {
 	.minor = MISC_DYNAMIC_MINOR,
-	.name = "mmu_notifier_mirror",
+	.name = "soft_mirror",
 	.fops = &mirror_fops,
 };
 module_misc_device(mirror_device);
