@@ -101,36 +101,22 @@ static void mn_walk_end(atomic_t *count)
 		wake_up_var(count);
 }
 
-/* @count was not the current one any more when the walk was counted. */
-static noinline atomic_t *mn_walk_again(struct mmu_notifier_subscriptions *subs,
-					atomic_t *count)
-{
-	atomic_t *last;
-
-	do {
-		mn_walk_end(count);
-		count = READ_ONCE(subs->count);
-		atomic_inc(count);
-		/* Both as in mn_walk_begin(). */
-		smp_mb__after_atomic();
-		last = smp_load_acquire(&subs->count);	/* see above */
-	} while (last != count);
-	return count;
-}
-
 /* A walk that may sleep. The result goes to mn_walk_end(). */
 static __always_inline atomic_t *
 mn_walk_begin(struct mmu_notifier_subscriptions *subs)
 {
-	atomic_t *count = READ_ONCE(subs->count);
+	atomic_t *count;
 
-	atomic_inc(count);
-	/* Pairs with the atomic_dec_and_test() in mn_wait_walks(). */
-	smp_mb__after_atomic();
-	/* Pairs with the release in mn_wait_walks(). */
-	if (likely(smp_load_acquire(&subs->count) == count))
-		return count;
-	return mn_walk_again(subs, count);
+	for (;;) {
+		count = READ_ONCE(subs->count);
+		atomic_inc(count);
+		/* Pairs with the atomic_dec_and_test() in mn_wait_walks(). */
+		smp_mb__after_atomic();
+		/* Pairs with the release in mn_wait_walks(). */
+		if (likely(smp_load_acquire(&subs->count) == count))
+			return count;
+		mn_walk_end(count);
+	}
 }
 
 /*
