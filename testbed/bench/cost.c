@@ -2,8 +2,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,20 +14,6 @@
 
 #define RESULT_PORT "/dev/ttyS1"
 #define LOOPS 100000ul
-
-/* The verdict is init's to give. */
-void cost_stop(const char *format, ...)
-{
-	char text[256];
-	va_list values;
-
-	va_start(values, format);
-	vsnprintf(text, sizeof(text), format, values);
-	va_end(values);
-	report("error", "%s", text);
-	report_end();
-	_exit(1);
-}
 
 uint64_t cost_own(void)
 {
@@ -70,20 +54,20 @@ void cost_begin(void)
 		cost[i] = loop_cost();
 	report_number("clock", "loop", cost_median(cost, 9));
 	if (cost[4] < 2 * LOOPS || cost[4] > 2 * LOOPS + LOOPS / 10)
-		cost_stop("the clock does not count instructions: run with --icount");
+		report_error("the clock does not count instructions: run with --icount");
 }
 
 int checked(int result, const char *what)
 {
 	if (result < 0)
-		cost_stop("%s: %s", what, strerror(errno));
+		report_error("%s: %s", what, strerror(errno));
 	return result;
 }
 
 void *mapped(void *address, const char *what)
 {
 	if (address == MAP_FAILED)
-		cost_stop("%s: %s", what, strerror(errno));
+		report_error("%s: %s", what, strerror(errno));
 	return address;
 }
 
@@ -105,7 +89,7 @@ int child_start(void (*work)(void *argument), void *argument)
 	}
 	close(ready[1]);
 	if (read(ready[0], &byte, 1) != 1)
-		cost_stop("a child failed");
+		report_error("a child failed");
 	close(ready[0]);
 	return pid;
 }

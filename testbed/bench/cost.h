@@ -22,8 +22,6 @@ uint64_t cost_median(uint64_t *cost, size_t count);
 /* Fails unless the clock counts instructions. */
 void cost_begin(void);
 
-/* One sentence, and the end. */
-void __attribute__((noreturn, format(printf, 1, 2))) cost_stop(const char *format, ...);
 int checked(int result, const char *what);
 void *mapped(void *address, const char *what);
 

@@ -186,13 +186,13 @@ static long slab_bytes(void)
 
 	/* Folds what each CPU counted. */
 	if (file_write("/proc/sys/vm/stat_refresh", "1"))
-		cost_stop("/proc/sys/vm/stat_refresh cannot be written");
+		report_error("/proc/sys/vm/stat_refresh cannot be written");
 	text = file_load("/proc/vmstat");
 	for (size_t i = 0; text && i < 2; i++) {
 		const char *at = strstr(text, names[i]);
 
 		if (!at)
-			cost_stop("/proc/vmstat has no %s", names[i]);
+			report_error("/proc/vmstat has no %s", names[i]);
 		pages += atol(at + strlen(names[i]));
 	}
 	free(text);

@@ -156,7 +156,7 @@ static size_t age(uint64_t *cost)
 	int nodes = 0;
 
 	if (!text)
-		cost_stop(LRU_GEN ": %s", strerror(errno));
+		report_error(LRU_GEN ": %s", strerror(errno));
 	for (rest = text; nodes < 2 && (line = strsep(&rest, "\n")); ) {
 		if (sscanf(line, "memcg %lu", &number) == 1)
 			memcg = number;
@@ -200,8 +200,8 @@ static size_t run(const struct operation *operation, uint64_t *cost)
 		done = operation->run(&cost[i]);
 		/* A few may be busy elsewhere just then. */
 		if (done < PAGES - PAGES / 16)
-			cost_stop("%s of %s kB: only %zu of %lu pages", operation->name,
-				  operation->kb, done, PAGES);
+			report_error("%s of %s kB: only %zu of %lu pages", operation->name,
+				     operation->kb, done, PAGES);
 		all += done;
 	}
 	return all;
@@ -254,7 +254,7 @@ static void count(const char *name)
 		report_number("pages", name, run(&operations[i], cost));
 		return;
 	}
-	cost_stop("there is no operation %s", name);
+	report_error("there is no operation %s", name);
 }
 
 int main(int argc, char **argv)
@@ -265,6 +265,6 @@ int main(int argc, char **argv)
 	else if (argc == 3 && !strcmp(argv[1], "count"))
 		count(argv[2]);
 	else
-		cost_stop("usage: pages costs | pages count OPERATION");
+		report_error("usage: pages costs | pages count OPERATION");
 	return 0;
 }

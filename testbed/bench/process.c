@@ -260,6 +260,6 @@ int main(int argc, char **argv)
 	else if (argc == 2 && !strcmp(argv[1], "vmas"))
 		vmas();
 	else
-		cost_stop("usage: process nobody | process costs | process vmas");
+		report_error("usage: process nobody | process costs | process vmas");
 	return 0;
 }

@@ -100,6 +100,17 @@ void fail(const char *format, ...)
 	_exit(1);
 }
 
+void report_error(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	line("error", format, args);
+	va_end(args);
+	report_end();
+	_exit(1);
+}
+
 void pass(void)
 {
 	report("verdict", "pass");

@@ -15,5 +15,8 @@ extern void (*report_quit)(int status);
 void fail(const char *format, ...)
 	__attribute__((format(printf, 1, 2), noreturn));
 void pass(void);
+/* One sentence, and the end of a program that a job runs: the verdict is init's. */
+void report_error(const char *format, ...)
+	__attribute__((format(printf, 1, 2), noreturn));
 
 #endif

@@ -13,7 +13,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,25 +49,10 @@ static struct suite {
 } suites[MAX_SUITES];
 static int nr_suites;
 
-/* The verdict is init's. */
-static void __attribute__((noreturn, format(printf, 1, 2)))
-die(const char *format, ...)
-{
-	char text[900];
-	va_list values;
-
-	va_start(values, format);
-	vsnprintf(text, sizeof(text), format, values);
-	va_end(values);
-	report("error", "%s", text);
-	report_end();
-	exit(1);
-}
-
 static void must_write(const char *path, const char *text)
 {
 	if (file_write(path, text))
-		die("writing %s to %s: %s", text, path, strerror(errno));
+		report_error("writing %s to %s: %s", text, path, strerror(errno));
 }
 
 static long number_in(const char *path)
@@ -76,7 +60,7 @@ static long number_in(const char *path)
 	char text[64];
 
 	if (file_read(path, text, sizeof(text)) < 0)
-		die("%s: %s", path, strerror(errno));
+		report_error("%s: %s", path, strerror(errno));
 	return strtol(text, NULL, 10);
 }
 
@@ -135,14 +119,14 @@ static bool trigger(const char *suite)
 	snprintf(path, sizeof(path), SUITES "%s/run", suite);
 	child = fork();
 	if (child < 0)
-		die("fork: %s", strerror(errno));
+		report_error("fork: %s", strerror(errno));
 	if (!child)
 		_exit(file_write(path, "1") ? 1 : 0);
 	if (sigtimedwait(&child_ended, NULL, &limit) < 0)
 		return false;
 	waitpid(child, &status, 0);
 	if (status)
-		die("the suite %s cannot be run", suite);
+		report_error("the suite %s cannot be run", suite);
 	return true;
 }
 
@@ -158,12 +142,12 @@ static bool run(const char *suite, struct result *result)
 	snprintf(path, sizeof(path), SUITES "%s/results", suite);
 	rest = text = file_load(path);
 	if (!text)
-		die("%s: %s", path, strerror(errno));
+		report_error("%s: %s", path, strerror(errno));
 	while ((line = strsep(&rest, "\n")))
 		count_case(result, line);
 	free(text);
 	if (!result->cases)
-		die("no case of %s ran", suite);
+		report_error("no case of %s ran", suite);
 	return true;
 }
 
@@ -172,11 +156,11 @@ static void run_whole(const char *suite, struct result *result)
 {
 	report("progress", "with all hooks: %s", suite);
 	if (!run(suite, result))
-		die("%s hangs with every hook in its place", suite);
+		report_error("%s hangs with every hook in its place", suite);
 	if (result->failed)
-		die("%s fails with every hook in its place:%s", suite, result->names);
+		report_error("%s fails with every hook in its place:%s", suite, result->names);
 	if (tainted())
-		die("%s taints the kernel with every hook in its place", suite);
+		report_error("%s taints the kernel with every hook in its place", suite);
 }
 
 /* What the stress suites notice, they notice by luck: they judge nobody. */
@@ -206,7 +190,7 @@ static void add_suite(const char *name)
 	suite->milliseconds = result.milliseconds;
 	suite->reached = file_load(MUTANT "reached");
 	if (!suite->name || !suite->reached)
-		die("reading what %s reached: %s", name, strerror(errno));
+		report_error("reading what %s reached: %s", name, strerror(errno));
 	snprintf(key, sizeof(key), "suite.%s", name);
 	report(key, "%d %ld", result.cases, result.milliseconds);
 }
@@ -217,7 +201,7 @@ static void run_all_whole(void)
 	int count = scandir(SUITES, &entries, is_suite, alphasort);
 
 	if (count <= 0 || count > MAX_SUITES)
-		die("there are %d suites " PREFIX " in " SUITES, count);
+		report_error("there are %d suites " PREFIX " in " SUITES, count);
 	for (int i = 0; i < count; i++)
 		add_suite(entries[i]->d_name);
 	qsort(suites, nr_suites, sizeof(*suites), faster);
@@ -274,7 +258,7 @@ int main(int argc, char **argv)
 	report_open(RESULT_PORT);
 	sites = argc > 1 ? file_load(argv[1]) : NULL;
 	if (!sites)
-		die("usage: judge FILE");
+		report_error("usage: judge FILE");
 	take_out("0");
 	run_all_whole();
 	while ((site = strsep(&sites, "\n")))
