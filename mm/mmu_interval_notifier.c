@@ -5,24 +5,30 @@
  * Lanes
  * -----
  * An mm with intervals keeps its open sections on lanes. A section enters the
- * lane of the CPU that it starts on, and leaves that lane at its end. Each lane
- * has a lock for its list. The tree of intervals is read under the lock of any
- * one lane and changed under the locks of all of them: sections on different
- * CPUs share nothing unless they call the same interval, and a section that
- * hits none takes a lock twice that hardly anybody else wants.
+ * lane of the CPU that it starts on, and leaves that lane at its end. The tree
+ * of intervals is read under the lock of any one lane and changed under the
+ * locks of all of them: sections on different CPUs share nothing unless they
+ * call the same interval.
+ *
+ * A section that hits an interval is on the list of its lane, under the lock. One
+ * that hits none is counted only: it takes the lock once, which hardly anybody
+ * else wants, and none at its end.
  *
  * Callbacks
  * ---------
  * Callbacks run without a lock and with the interval pinned
  * (mmu_interval_notifier::active). A pinned interval stays in the tree, so the
  * walk goes on from it however long its callback slept. Pins are taken under
- * the lock of a lane. Removal sets @dead under the locks of all, after which the
- * pins only become fewer, waits for the last, and takes the interval out of the
- * tree. It waits for callbacks of that interval and for nothing else.
+ * the lock of a lane. Removal takes an interval that is not pinned out of the
+ * tree. Otherwise it sets @dead under the locks of all, after which the pins only
+ * become fewer, and waits for the last. It waits for callbacks of that interval
+ * and for nothing else.
  *
  * Insertion takes effect at once. A section that looked the tree up before does
- * not call the new interval, which has nothing to be told of yet; but the
- * section is on its lane, where mmu_interval_read_begin() finds it.
+ * not call the new interval, which has nothing to be told of yet. It may have hit
+ * none, and then nobody knows its range: the first mmu_interval_read_begin() of
+ * an interval waits for all that were counted before, see mi_settle(). Sections
+ * that start later are not waited for, however many they are.
  *
  * The collision-retry count
  * -------------------------
@@ -36,20 +42,22 @@
  *	   if invalidate_seq == seq,		d. leave the lane
  *	   establish what 3 found
  *
- * Say that 3 did not see the change c. Then S had not left its lane when 2
- * looked there, and was not on it either: 2 would have waited for d, and seen
- * all that came before. So S entered behind the look, b comes behind 1, and seq
- * is not the number of S, which no other section has. If b gets the driver's
- * lock before 4 does, 4 sees another number and retries; if b gets it later, it
- * finds what 4 has established and drops it.
+ * Say that 3 did not see the change c. If S looked the tree up before the
+ * interval was in it, S was on a list or counted by then, under the lock of its
+ * lane, which insertion takes: 2 would have waited for d, and seen all that came
+ * before. So S found the interval and went on the list of its lane. It had not
+ * left that list when 2 looked there, and was not on it either, for the same
+ * reason. So S entered behind the look, b comes behind 1, and seq is not the
+ * number of S, which no other section has. If b gets the driver's lock before 4
+ * does, 4 sees another number and retries; if b gets it later, it finds what 4
+ * has established and drops it.
  *
- * S calls the interval in b because the insertion was over before 1, and S
- * looked the tree up later than that. Sections that started before an mm had
- * its first interval are on no lane. Inserting the first one publishes the
- * lanes and then waits for these sections, as registration does (see
- * mm/mmu_notifier.c).
+ * Sections that started before an mm had its first interval are on no lane.
+ * Inserting the first one publishes the lanes and then waits for these sections,
+ * as registration does (see mm/mmu_notifier.c).
  */
 
+#include <linux/atomic.h>
 #include <linux/cache.h>
 #include <linux/cpumask.h>
 #include <linux/export.h>
@@ -57,9 +65,9 @@
 #include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
 #include <linux/overflow.h>
 #include <linux/rbtree.h>
-#include <linux/refcount.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
@@ -73,19 +81,29 @@
 /* Changing the tree takes as many locks. A power of two. */
 #define MI_MAX_LANES	8
 
+/* mmu_notifier_range::phase of a section that is not counted, but on the list. */
+#define MI_LISTED	2
+
 /* Numbers of one lane are odd, and differ from those of every other lane. */
 #define MI_SEQ_FIRST(lane)	(2 * (lane) + 1)
 #define MI_SEQ_STEP		(2 * MI_MAX_LANES)
 
 /**
  * struct mmu_interval_lane - open sections that started on the same CPUs
- * @lock: protects @open and @seq; keeps the tree of intervals as it is
- * @seq: number of the youngest section, also read without the lock
- * @open: the open sections, also tested for being empty without the lock
- * @readers: those in mmu_interval_read_begin() that wait for one of @open
+ * @lock: protects what follows; keeps the tree of intervals as it is
+ * @phase: which of two counts is for new sections that hit no interval; changed
+ *	under mmu_interval_subscriptions::phase_lock, too
+ * @started: such sections; also read without the lock
+ * @ended: those of @started that have ended; changed without the lock
+ * @seq: number of the youngest section that hit one, also read without the lock
+ * @open: the open ones of these, also tested for being empty without the lock
+ * @readers: those in mmu_interval_read_begin() that wait for one of all these
  */
 struct mmu_interval_lane {
-	spinlock_t lock;	/* open, seq; any lane's: reads of the tree */
+	spinlock_t lock;	/* phase to open; any lane's: reads of the tree */
+	unsigned int phase;
+	unsigned int started[2];
+	atomic_t ended[2];
 	unsigned long seq;
 	struct hlist_head open;
 	wait_queue_head_t readers;
@@ -96,12 +114,14 @@ struct mmu_interval_lane {
  * @tree: the intervals; changed with all lanes locked, read with one locked
  * @drained: every section that started without a lane has ended; set once,
  *	under mmap_lock
+ * @phase_lock: one wait for counted sections at a time
  * @nr_lanes: a power of two
  * @lanes: the open sections
  */
 struct mmu_interval_subscriptions {
 	struct rb_root_cached tree;
 	bool drained;
+	struct mutex phase_lock;	/* changes of the lanes' phase */
 	unsigned int nr_lanes;
 	struct mmu_interval_lane lanes[] __counted_by(nr_lanes);
 };
@@ -113,46 +133,57 @@ static struct mmu_interval_notifier *mi_entry(struct interval_tree_node *node)
 	return container_of(node, struct mmu_interval_notifier, interval_tree);
 }
 
-/* The first lane's lock keeps others who change the tree out of the rest. */
-static void mi_lock_tree(struct mmu_interval_subscriptions *itv)
+static noinline void mi_lock_rest(struct mmu_interval_subscriptions *itv)
 {
 	unsigned int i;
 
-	spin_lock(&itv->lanes[0].lock);
 	for (i = 1; i < itv->nr_lanes; i++)
 		spin_lock_nest_lock(&itv->lanes[i].lock, &itv->lanes[0].lock);
 }
 
-static void mi_unlock_tree(struct mmu_interval_subscriptions *itv)
+static noinline void mi_unlock_rest(struct mmu_interval_subscriptions *itv)
 {
 	unsigned int i;
 
-	for (i = itv->nr_lanes; i-- > 0; )
+	for (i = itv->nr_lanes; --i; )
 		spin_unlock(&itv->lanes[i].lock);
+}
+
+/* The first lane's lock keeps others who change the tree out of the rest. */
+static __always_inline void mi_lock_tree(struct mmu_interval_subscriptions *itv)
+{
+	spin_lock(&itv->lanes[0].lock);
+	if (itv->nr_lanes > 1)
+		mi_lock_rest(itv);
+}
+
+static __always_inline void
+mi_unlock_tree(struct mmu_interval_subscriptions *itv)
+{
+	if (itv->nr_lanes > 1)
+		mi_unlock_rest(itv);
+	spin_unlock(&itv->lanes[0].lock);
 }
 
 /* Pins. */
 
 /*
- * The release ordering of the decrement pairs with the acquire in
- * mi_wait_pins(): what the callback did happens before what follows the end of
- * the wait. The interval may be gone when wake_up_var() runs, to which it is an
- * address only.
+ * The decrement is a full barrier. It pairs with the acquire in mi_wait_pins():
+ * what the callback did happens before what follows the end of the wait; and with
+ * the barrier of wait_var_event(), queue first, then look. The interval may be
+ * gone when wake_up_var() runs, to which it is an address only.
  */
-static void mi_unpin(struct mmu_interval_notifier *sub)
+static __always_inline void mi_unpin(struct mmu_interval_notifier *sub)
 {
-	if (refcount_dec_and_test(&sub->active)) {
-		/* Pairs with that of wait_var_event(), queue first, then look. */
-		smp_mb();
+	if (unlikely(atomic_dec_and_test(&sub->active)))
 		wake_up_var(&sub->active);
-	}
 }
 
 /* Waits for the last pin of @sub, which is dead: there are no more to come. */
 static void mi_wait_pins(struct mmu_interval_notifier *sub)
 {
-	wait_var_event(&sub->active, !refcount_read(&sub->active));
-	/* Pairs with the release in mi_unpin(). */
+	wait_var_event(&sub->active, !atomic_read(&sub->active));
+	/* Pairs with the decrement in mi_unpin(). */
 	smp_acquire__after_ctrl_dep();
 }
 
@@ -160,7 +191,7 @@ static void mi_wait_pins(struct mmu_interval_notifier *sub)
  * Pins the first interval that @range hits, from @node on. @more tells whether
  * another one is behind it; one that is inserted later need not be called.
  */
-static struct mmu_interval_notifier *
+static __always_inline struct mmu_interval_notifier *
 mi_pin_from(struct interval_tree_node *node,
 	    const struct mmu_notifier_range *range, bool *more)
 {
@@ -174,7 +205,7 @@ mi_pin_from(struct interval_tree_node *node,
 					       range->end - 1);
 		if (sub->dead)
 			continue;
-		refcount_inc(&sub->active);
+		atomic_inc(&sub->active);
 		*more = node;
 		return sub;
 	}
@@ -279,12 +310,18 @@ static noinline int mi_hit(struct interval_tree_node *node,
 			   struct mmu_notifier_range *range)
 	__releases(&range->lane->lock)
 {
+	struct mmu_interval_lane *lane = range->lane;
 	struct mmu_interval_notifier *sub;
 	bool more = false;
 	int ret;
 
+	range->phase = MI_LISTED;
+	range->seq = lane->seq + MI_SEQ_STEP;
+	WRITE_ONCE(lane->seq, range->seq);
+	hlist_add_head(&range->lane_node, &lane->open);
+
 	sub = mi_pin_from(node, range, &more);
-	spin_unlock(&range->lane->lock);
+	spin_unlock(&lane->lock);
 	if (!sub)
 		return 0;
 	ret = mi_invalidate(sub, range, more);
@@ -309,30 +346,40 @@ int mmu_interval_section_start(struct mmu_interval_subscriptions *itv,
 	struct mmu_interval_lane *lane =
 		&itv->lanes[raw_smp_processor_id() & (itv->nr_lanes - 1)];
 	struct interval_tree_node *node;
+	unsigned int phase;
 
 	spin_lock(&lane->lock);
 
 	range->lane = lane;
-	range->seq = lane->seq + MI_SEQ_STEP;
-	WRITE_ONCE(lane->seq, range->seq);
-	hlist_add_head(&range->lane_node, &lane->open);
-
 	node = interval_tree_iter_first(&itv->tree, range->start,
 					range->end - 1);
 	if (unlikely(node))
 		return mi_hit(node, range);
 
+	phase = lane->phase;
+	range->phase = phase;
+	WRITE_ONCE(lane->started[phase], lane->started[phase] + 1);
 	spin_unlock(&lane->lock);
 	return 0;
 }
 
-/**
- * mmu_interval_section_end - let the readers of a section's range go on
- * @range: a section on a lane
- *
- * Context: Any in which a spinlock may be taken; does not sleep.
- */
-void mmu_interval_section_end(struct mmu_notifier_range *range)
+/* A section that hit no interval has ended. */
+static __always_inline void mi_leave(struct mmu_interval_lane *lane, unsigned int phase)
+{
+	/*
+	 * The changes of the page tables come before the section is counted as
+	 * ended. Pairs with the acquire in mi_is_idle().
+	 */
+	smp_mb__before_atomic();
+	atomic_inc(&lane->ended[phase]);
+	/* Pairs with that of wait_event(), queue first, then look. */
+	smp_mb__after_atomic();
+	if (waitqueue_active(&lane->readers))
+		wake_up_all(&lane->readers);
+}
+
+/* A section that hit one has ended. */
+static noinline void mi_leave_list(struct mmu_notifier_range *range)
 {
 	struct mmu_interval_lane *lane = range->lane;
 	bool wake;
@@ -353,6 +400,20 @@ void mmu_interval_section_end(struct mmu_notifier_range *range)
 
 	if (wake)
 		wake_up_all(&lane->readers);
+}
+
+/**
+ * mmu_interval_section_end - let the readers of a section's range go on
+ * @range: a section on a lane
+ *
+ * Context: Any in which a spinlock may be taken; does not sleep.
+ */
+void mmu_interval_section_end(struct mmu_notifier_range *range)
+{
+	if (likely(range->phase != MI_LISTED))
+		mi_leave(range->lane, range->phase);
+	else
+		mi_leave_list(range);
 }
 
 /**
@@ -404,6 +465,65 @@ void mmu_interval_for_each(struct mmu_interval_subscriptions *itv,
 
 /* Readers. */
 
+/*
+ * Has every section ended that hit no interval, of those in @phase? The ends are
+ * read first: whatever they count, the starts count too, and so an open section
+ * makes the difference.
+ */
+static bool mi_is_idle(struct mmu_interval_lane *lane, unsigned int phase)
+{
+	/* Pairs with the barrier in mi_leave(). */
+	unsigned int ended = atomic_read_acquire(&lane->ended[phase]);
+
+	return ended == READ_ONCE(lane->started[phase]);
+}
+
+static bool mi_is_all_idle(struct mmu_interval_subscriptions *itv)
+{
+	unsigned int i;
+
+	for (i = 0; i < itv->nr_lanes; i++)
+		if (!mi_is_idle(&itv->lanes[i], 0) ||
+		    !mi_is_idle(&itv->lanes[i], 1))
+			return false;
+	return true;
+}
+
+/*
+ * Waits for the sections that hit no interval and are open now. They are all
+ * counted in one phase of their lane: the other is idle since it was waited for.
+ */
+static void mi_wait_idle(struct mmu_interval_subscriptions *itv)
+{
+	struct mmu_interval_lane *lane;
+	unsigned int i;
+
+	guard(mutex)(&itv->phase_lock);
+
+	for (i = 0; i < itv->nr_lanes; i++) {
+		lane = &itv->lanes[i];
+		guard(spinlock)(&lane->lock);
+		lane->phase = !lane->phase;
+	}
+	for (i = 0; i < itv->nr_lanes; i++) {
+		lane = &itv->lanes[i];
+		wait_event(lane->readers, mi_is_idle(lane, !lane->phase));
+	}
+}
+
+/*
+ * Waits for the sections that looked for @sub before it was in the tree. Those
+ * that hit another interval are on a list, like all others to wait for.
+ */
+static void mi_settle(struct mmu_interval_subscriptions *itv,
+		      struct mmu_interval_notifier *sub)
+{
+	if (!mi_is_all_idle(itv))
+		mi_wait_idle(itv);
+	/* Pairs with the acquire in mmu_interval_read_begin(). */
+	smp_store_release(&sub->settled, true);
+}
+
 /* Is a section on @lane that @sub overlaps, of those up to number @last? */
 static bool mi_is_open(struct mmu_interval_lane *lane, unsigned long last,
 		       const struct mmu_interval_notifier *sub)
@@ -454,8 +574,9 @@ static bool mi_wait_all(struct mmu_interval_subscriptions *itv,
  * mmu_interval_read_begin - begin to read the page tables of an interval
  * @interval_sub: the interval
  *
- * Waits for the sections that overlap the interval and are open now. Those that
- * open later collide: mmu_interval_read_retry() tells, which is to be called,
+ * Waits for the sections that overlap the interval and are open now; the first
+ * time, also for those elsewhere that hit no interval. Those that open later
+ * collide: mmu_interval_read_retry() tells, which is to be called,
  * under the driver's lock, before anything that was read is used.
  *
  * The wait is bounded also if sections follow each other without a gap; the
@@ -474,6 +595,10 @@ mmu_interval_read_begin(struct mmu_interval_notifier *interval_sub)
 
 	might_sleep();
 	mmu_notifier_might_start();
+
+	/* Pairs with the release in mi_settle(). */
+	if (unlikely(!smp_load_acquire(&interval_sub->settled)))
+		mi_settle(itv, interval_sub);
 
 	/*
 	 * Pairs with the release in mmu_interval_set_seq(): who reads the number
@@ -501,10 +626,9 @@ static int mi_check(const struct mmu_interval_notifier *sub,
 
 	if (!sub || !ops)
 		return -EINVAL;
-	if (!ops->invalidate_start != !ops->invalidate_finish)
-		return -EINVAL;
 	/* One of the two ways, or nobody could say which is called. */
-	if (!ops->invalidate == !ops->invalidate_start)
+	if (ops->invalidate ? ops->invalidate_start || ops->invalidate_finish :
+	    !ops->invalidate_start || !ops->invalidate_finish)
 		return -EINVAL;
 	if (!length || check_add_overflow(start, length - 1, &last))
 		return -EOVERFLOW;
@@ -520,6 +644,7 @@ static struct mmu_interval_subscriptions *mi_alloc(void)
 	itv = kzalloc_flex(*itv, lanes, nr, GFP_KERNEL_ACCOUNT);
 	if (!itv)
 		return NULL;
+	mutex_init(&itv->phase_lock);
 	itv->nr_lanes = nr;
 	itv->tree = RB_ROOT_CACHED;
 	for (i = 0; i < nr; i++) {
@@ -578,10 +703,11 @@ static struct mmu_interval_subscriptions *mi_prepare(struct mm_struct *mm)
 	return itv;
 }
 
-static void mi_insert(struct mmu_interval_subscriptions *itv,
-		      struct mmu_interval_notifier *sub, struct mm_struct *mm,
-		      unsigned long start, unsigned long length,
-		      const struct mmu_interval_notifier_ops *ops)
+static __always_inline void
+mi_insert(struct mmu_interval_subscriptions *itv,
+	  struct mmu_interval_notifier *sub, struct mm_struct *mm,
+	  unsigned long start, unsigned long length,
+	  const struct mmu_interval_notifier_ops *ops)
 {
 	sub->interval_tree.start = start;
 	sub->interval_tree.last = start + length - 1;
@@ -590,7 +716,8 @@ static void mi_insert(struct mmu_interval_subscriptions *itv,
 	/* Even: no section has this number. */
 	sub->invalidate_seq = 0;
 	sub->dead = false;
-	refcount_set(&sub->active, 1);
+	sub->settled = false;
+	atomic_set(&sub->active, 1);
 	/* Dropped when the interval is out of the tree. */
 	mmgrab(mm);
 
@@ -685,37 +812,29 @@ int mmu_interval_notifier_insert(struct mmu_interval_notifier *interval_sub,
 }
 EXPORT_SYMBOL_GPL(mmu_interval_notifier_insert);
 
-static void mi_erase(struct mmu_interval_subscriptions *itv,
+static __always_inline void
+mi_erase(struct mmu_interval_subscriptions *itv,
 		     struct mmu_interval_notifier *sub)
 {
 	interval_tree_remove(&sub->interval_tree, &itv->tree);
 	RB_CLEAR_NODE(&sub->interval_tree.rb);
 }
 
-/* No new pins from here on; out of the tree if there are no old ones. */
-static bool mi_try_erase(struct mmu_interval_subscriptions *itv,
-			 struct mmu_interval_notifier *sub)
+/*
+ * Waits for the callbacks of @sub, which is to be removed; no new ones begin. The
+ * tree is unlocked meanwhile.
+ */
+static noinline void mi_wait_callbacks(struct mmu_interval_subscriptions *itv,
+				       struct mmu_interval_notifier *sub)
 {
-	bool idle;
-
-	mi_lock_tree(itv);
 	sub->dead = true;
-	/* Orders after the callbacks of pins that were dropped. */
-	idle = refcount_dec_and_test(&sub->active);
-	if (idle)
-		mi_erase(itv, sub);
 	mi_unlock_tree(itv);
-	return idle;
-}
 
-static void mi_wait_erase(struct mmu_interval_subscriptions *itv,
-			  struct mmu_interval_notifier *sub)
-{
+	/* What the insertion holds. */
+	mi_unpin(sub);
 	mi_wait_pins(sub);
 
 	mi_lock_tree(itv);
-	mi_erase(itv, sub);
-	mi_unlock_tree(itv);
 }
 
 /**
@@ -742,8 +861,12 @@ void mmu_interval_notifier_remove(struct mmu_interval_notifier *interval_sub)
 		return;
 
 	itv = mm->notifier_subscriptions->intervals;
-	if (!mi_try_erase(itv, interval_sub))
-		mi_wait_erase(itv, interval_sub);
+	mi_lock_tree(itv);
+	/* Pairs with the decrement in mi_unpin(). */
+	if (unlikely(atomic_read_acquire(&interval_sub->active) != 1))
+		mi_wait_callbacks(itv, interval_sub);
+	mi_erase(itv, interval_sub);
+	mi_unlock_tree(itv);
 	trace_mmu_interval_remove(interval_sub);
 	mmdrop(mm);
 }

@@ -9,6 +9,7 @@
 #ifndef _LINUX_MMU_NOTIFIER_H
 #define _LINUX_MMU_NOTIFIER_H
 
+#include <linux/atomic.h>
 #include <linux/interval_tree.h>
 #include <linux/jump_label.h>
 #include <linux/list.h>
@@ -16,7 +17,6 @@
 #include <linux/mm_types.h>
 #include <linux/mmap_lock.h>
 #include <linux/mmdebug.h>
-#include <linux/refcount.h>
 #include <linux/spinlock.h>
 #include <linux/srcu.h>
 
@@ -234,8 +234,10 @@ struct mmu_notifier {
  * @stamp: youngest registration that heard the start; private to the core
  * @lane: where the intervals of @mm keep the section while it is open; private
  *	to the core, as is what follows. NULL if @mm had none at the start
- * @lane_node: link in the open sections of @lane, under its lock
- * @seq: number of the section, unique in @mm; set if there is a @lane
+ * @lane_node: link in the open sections of @lane that hit an interval, under its
+ *	lock
+ * @seq: number of the section, unique in @mm; set if it hit one
+ * @phase: where @lane counts the section if it hit none; set if there is a @lane
  */
 struct mmu_notifier_range {
 	struct mm_struct *mm;
@@ -248,6 +250,7 @@ struct mmu_notifier_range {
 	struct mmu_interval_lane *lane;
 	struct hlist_node lane_node;
 	unsigned long seq;
+	unsigned int phase;
 };
 
 /**
@@ -319,6 +322,7 @@ struct mmu_interval_notifier_ops {
  * @active: one for the insertion and one for each callback that runs now, until
  *	the end of its second pass
  * @dead: being removed, is not called any more
+ * @settled: the sections that started before the insertion have ended
  *
  * mmu_interval_notifier_insert() sets everything.
  */
@@ -327,8 +331,9 @@ struct mmu_interval_notifier {
 	const struct mmu_interval_notifier_ops *ops;
 	struct mm_struct *mm;
 	unsigned long invalidate_seq;
-	refcount_t active;
+	atomic_t active;
 	bool dead;
+	bool settled;
 };
 
 #ifdef CONFIG_MMU_NOTIFIER

@@ -588,6 +588,7 @@ static void begin_waits_test(struct kunit *test)
 	DEFINE_MMU_NOTIFIER_SECTION(s);
 	DEFINE_MMU_NOTIFIER_SECTION(elsewhere);
 
+	mmu_interval_read_begin(&itv->mni);
 	open_section(&s, mm, 5, 6);
 	open_section(&elsewhere, mm, 8, 9);
 	thread = mnk_thread_run(test, run_read, &r);
@@ -618,7 +619,7 @@ static void begin_waits_for_callback_test(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, retry(itv, r.seq));
 }
 
-/* Sections elsewhere hold nobody. */
+/* Sections elsewhere hold nobody who has read before. */
 static void begin_ignores_test(struct kunit *test)
 {
 	struct mm_struct *mm = mnk_mm(test);
@@ -628,6 +629,7 @@ static void begin_ignores_test(struct kunit *test)
 	DEFINE_MMU_NOTIFIER_SECTION(behind);
 	struct reader r = { .itv = itv };
 
+	mmu_interval_read_begin(&itv->mni);
 	open_section(&before, mm, 0, 4);
 	open_section(&behind, mm, 8, 9);
 	mnk_thread_join(test, mnk_thread_run(test, run_read, &r));
@@ -744,6 +746,101 @@ static void insert_in_callback_test(struct kunit *test)
 	section(mm, 0, 9);
 	expect(test, before, CALLED_ONCE, 1);
 	KUNIT_EXPECT_GE(test, behind->calls[CALLED_ONCE], 1);
+}
+
+/*
+ * A section that hit nothing when it looked is waited for by the first reader of
+ * an interval that came later, and by no other.
+ */
+static void insert_behind_look_test(struct kunit *test)
+{
+	struct mm_struct *mm = mnk_mm(test);
+	struct interval *old = insert(test, mm, 0, 1, &once_ops), *new;
+	struct reader r = { };
+	struct mnk_thread *thread;
+	DEFINE_MMU_NOTIFIER_SECTION(s);
+
+	mmu_interval_read_begin(&old->mni);
+	open_section(&s, mm, 4, 9);
+	new = insert(test, mm, 4, 5, &once_ops);
+	r.itv = old;
+	mnk_thread_join(test, mnk_thread_run(test, run_read, &r));
+
+	r.itv = new;
+	thread = mnk_thread_run(test, run_read, &r);
+	mnk_expect_blocked(test, thread);
+	mmu_notifier_invalidate_range_end(&s);
+	mnk_thread_join(test, thread);
+	KUNIT_EXPECT_FALSE(test, retry(new, r.seq));
+	expect(test, new, CALLED_ONCE, 0);
+
+	open_section(&s, mm, 5, 9);
+	mnk_thread_join(test, mnk_thread_run(test, run_read, &r));
+	mmu_notifier_invalidate_range_end(&s);
+}
+
+/* On every CPU; the ends come on this one. */
+static void insert_behind_looks_test(struct kunit *test)
+{
+	struct mm_struct *mm = mnk_mm(test);
+	struct mmu_notifier_range *ranges;
+	struct mmu_notifier_section *s;
+	struct reader r = { };
+	struct mnk_thread *thread;
+	int cpu;
+
+	insert(test, mm, 0, 1, &once_ops);
+	s = kunit_kcalloc(test, nr_cpu_ids, sizeof(*s), GFP_KERNEL);
+	ranges = kunit_kcalloc(test, nr_cpu_ids, sizeof(*ranges), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, s);
+	KUNIT_ASSERT_NOT_NULL(test, ranges);
+	for_each_online_cpu(cpu) {
+		set_cpus_allowed_ptr(current, cpumask_of(cpu));
+		mmu_notifier_section_init(&s[cpu], &ranges[cpu]);
+		open_section(&s[cpu], mm, 4, 5);
+	}
+	set_cpus_allowed_ptr(current, cpu_possible_mask);
+
+	r.itv = insert(test, mm, 4, 5, &once_ops);
+	thread = mnk_thread_run(test, run_read, &r);
+	for_each_online_cpu(cpu) {
+		mnk_expect_blocked(test, thread);
+		mmu_notifier_invalidate_range_end(&s[cpu]);
+	}
+	mnk_thread_join(test, thread);
+}
+
+/*
+ * Two readers, one section each that began before their interval was there. The
+ * second reader waits for both, but not for what begins then.
+ */
+static void insert_behind_two_test(struct kunit *test)
+{
+	struct mm_struct *mm = mnk_mm(test);
+	struct reader a = { }, b = { };
+	struct mnk_thread *first_thread, *next_thread;
+	DEFINE_MMU_NOTIFIER_SECTION(s);
+	DEFINE_MMU_NOTIFIER_SECTION(next);
+	DEFINE_MMU_NOTIFIER_SECTION(last);
+
+	insert(test, mm, 0, 1, &once_ops);
+	open_section(&s, mm, 4, 5);
+	a.itv = insert(test, mm, 4, 5, &once_ops);
+	first_thread = mnk_thread_run(test, run_read, &a);
+	mnk_expect_blocked(test, first_thread);
+
+	open_section(&next, mm, 6, 7);
+	b.itv = insert(test, mm, 6, 7, &once_ops);
+	next_thread = mnk_thread_run(test, run_read, &b);
+	mnk_expect_blocked(test, next_thread);
+
+	mmu_notifier_invalidate_range_end(&s);
+	mnk_thread_join(test, first_thread);
+	mnk_expect_blocked(test, next_thread);
+	open_section(&last, mm, 8, 9);
+	mmu_notifier_invalidate_range_end(&next);
+	mnk_thread_join(test, next_thread);
+	mmu_notifier_invalidate_range_end(&last);
 }
 
 struct inserter {
@@ -1117,6 +1214,9 @@ static struct kunit_case interval_cases[] = {
 	KUNIT_CASE(begin_waits_all_cpus_test),
 	KUNIT_CASE(insert_in_section_test),
 	KUNIT_CASE(insert_in_callback_test),
+	KUNIT_CASE(insert_behind_look_test),
+	KUNIT_CASE(insert_behind_looks_test),
+	KUNIT_CASE(insert_behind_two_test),
 	KUNIT_CASE(first_insert_waits_test),
 	KUNIT_CASE(remove_in_section_test),
 	KUNIT_CASE_PARAM(remove_waits_test, waits_gen_params),

@@ -9,7 +9,8 @@
  * been replaced.
  *
  * The locks of the VM are one lock, see registration.pml; pins are waited for in
- * one step, see pins.pml; what is done under a driver's lock is one step, too.
+ * one step, see pins.pml; so are the sections that hit no interval, see idle.pml;
+ * what is done under a driver's lock is one step, too.
  *
  * right: INTERVALS=1 OPS=1 FAULTS=2
  * right: INTERVALS=1 OPS=2 FAULTS=1
@@ -19,6 +20,7 @@
  * wrong: NO_READY INTERVALS=2 FAULTS=1	the second does not wait for the first one's drain
  * wrong: NO_RETRY		the reader uses whatever it read
  * wrong: NO_WAIT		the reader does not wait for open sections
+ * wrong: NO_SETTLE		nor for those that looked the tree up before it was in
  * wrong: NO_SECOND_WAIT OPS=2 FAULTS=1	nor for those that it finds a new count of
  * wrong: SEQ_LATE		the count is read after the wait
  * wrong: LOOKUP_EARLY		the reader reads the page tables before the lanes
@@ -43,6 +45,7 @@ typedef mmu_interval_notifier {
 	byte invalidate_seq;
 	byte pins;		/* active */
 	bool dead;
+	bool settled;
 	bool live;		/* may be touched */
 	byte asked;		/* operations that owe it a second pass */
 	byte spte		/* the page that it maps */
@@ -59,7 +62,8 @@ mmu_notifier_range range[OPS];
 typedef mmu_interval_lane {
 	bool lock;
 	byte seq;
-	byte open;		/* operations */
+	byte missed;		/* operations that are counted: started, not ended */
+	byte open;		/* operations on the list */
 	byte readers		/* wait queue */
 };
 
@@ -154,14 +158,17 @@ inline mi_pin_next()
 
 inline mi_enter()
 {
-	atomic {
-		spin_lock(lanes[lane].lock);
-		range[me].seq = lanes[lane].seq + MI_SEQ_STEP
-	}
-	lanes[lane].seq = range[me].seq;
-	lanes[lane].open = lanes[lane].open | BIT(me);
-	node = 0;
-	mi_pin_from();
+	spin_lock(lanes[lane].lock);
+	if
+	:: tree & range[me].pages ->
+		range[me].seq = lanes[lane].seq + MI_SEQ_STEP;
+		lanes[lane].seq = range[me].seq;
+		lanes[lane].open = lanes[lane].open | BIT(me);
+		node = 0;
+		mi_pin_from()
+	:: else ->
+		lanes[lane].missed = lanes[lane].missed | BIT(me)
+	fi;
 	spin_unlock(lanes[lane].lock)
 }
 
@@ -240,7 +247,16 @@ inline mi_invalidate()
 	mi_finish()
 }
 
-inline mmu_interval_section_end()
+/* A section that hit no interval has ended. */
+inline mi_leave()
+{
+	lanes[lane].missed = lanes[lane].missed & ~BIT(me);
+#ifdef NO_WMB
+	change()
+#endif
+}
+
+inline mi_take_off()
 {
 #ifdef LOOK_EARLY
 	wake = (lanes[lane].readers != 0);
@@ -258,6 +274,14 @@ inline mmu_interval_section_end()
 	if
 	:: wake -> wake_up_all()
 	:: else
+	fi
+}
+
+inline mmu_interval_section_end()
+{
+	if
+	:: range[me].seq -> mi_take_off()
+	:: else -> mi_leave()
 	fi
 }
 
@@ -394,8 +418,29 @@ inline mi_wait_all()
 	od
 }
 
+/* Waits for the operations that are counted now, lane by lane. */
+inline mi_settle()
+{
+	l = 0;
+	do
+	:: l == LANES -> break
+	:: else ->
+		last = lanes[l].missed;
+		!(lanes[l].missed & last);
+		l++
+	od;
+	last = 0;
+	sub[me].settled = true
+}
+
 inline mmu_interval_read_begin()
 {
+#ifndef NO_SETTLE
+	if
+	:: !sub[me].settled -> mi_settle()
+	:: else
+	fi;
+#endif
 	waited = false;
 	seq = sub[me].invalidate_seq;
 #ifndef NO_WAIT
@@ -485,42 +530,33 @@ inline mi_erase()
 	tree = tree & ~BIT(me)
 }
 
-inline mi_try_erase()
+inline mi_wait_callbacks()
 {
-	mi_lock_tree();
 	sub[me].dead = true;
-	d_step { sub[me].pins--; idle = !sub[me].pins }
-	if
-	:: idle -> mi_erase()
-	:: else
-	fi;
-	mi_unlock_tree()
-}
-
-inline mi_wait_erase()
-{
+	mi_unlock_tree();
+	mi_unpin(me);
 #ifndef NO_WAIT_PINS
 	sub[me].pins == 0;
 #endif
-	mi_lock_tree();
-	mi_erase();
-	mi_unlock_tree()
+	mi_lock_tree()
 }
 
 inline mmu_interval_notifier_remove()
 {
-	mi_try_erase();
+	mi_lock_tree();
 	if
-	:: !idle -> mi_wait_erase()
+	:: sub[me].pins != 1 -> mi_wait_callbacks()
 	:: else
 	fi;
+	mi_erase();
+	mi_unlock_tree();
 	sub[me].live = false
 }
 
 proctype driver(byte me)
 {
 	byte seq, last, page, l, k, faults;
-	bool waited, is_open, idle;
+	bool waited, is_open;
 
 	mmu_interval_notifier_insert();
 	do

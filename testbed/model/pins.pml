@@ -10,7 +10,7 @@
  *
  * right: CALLERS=3
  *
- * wrong: NO_BARRIER		no smp_mb() between the decrement and the look at the queue
+ * wrong: NO_BARRIER		no barrier between the decrement and the look at the queue
  * wrong: LOOK_FIRST		the waiter looks at the pins, then queues
  * wrong: NO_RELEASE		what a callback did is seen after its pin is gone
  * wrong: NO_ACQUIRE		the waiter has read that before the pins
@@ -46,7 +46,7 @@ inline wake_up_var(waiting)
 	fi
 }
 
-/* refcount_dec_and_test() */
+/* atomic_dec_and_test() */
 inline dec_and_test()
 {
 	d_step {
@@ -71,7 +71,6 @@ inline mi_unpin()
 #ifdef TOUCH
 		assert(!gone);
 #endif
-		/* smp_mb() */
 		if
 		:: !ahead -> waiting = queued
 		:: else
@@ -162,23 +161,22 @@ inline mi_wait_pins()
 /* mmu_interval_notifier_remove() */
 active proctype remover()
 {
-	bool last;
+	bool last, waiting, ahead;
 	byte seen;
 
-	/* mi_try_erase() */
 	spin_lock();
-	dead = true;
-	dec_and_test();
 	if
-	:: last -> seen = visible; gone = true; spin_unlock()
+	:: pins == 1 -> seen = visible
 	:: else ->
+		/* mi_wait_callbacks() */
+		dead = true;
 		spin_unlock();
-		/* mi_wait_erase() */
+		mi_unpin();
 		mi_wait_pins();
-		spin_lock();
-		gone = true;
-		spin_unlock()
+		spin_lock()
 	fi;
+	gone = true;
+	spin_unlock();
 	assert(seen == called)
 }
 
