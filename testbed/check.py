@@ -122,13 +122,19 @@ def testbed(steps):
 
 
 def conversion(steps):
-    """Tree and repository are the same"""
+    """Tree, repository and documentation agree"""
     code, text = steps.run("check-refresh", sys.executable,
                            os.path.join(HERE, "tree", "tree.py"), "check-refresh",
                            "--build", steps.build)
     if code:
         steps.show("conversion", text)
-    return int(code == 0), int(code != 0)
+    bad = int(code != 0)
+    code, text = steps.run("table", sys.executable, os.path.join(HERE, "mutate", "table.py"),
+                           steps.build)
+    if code:
+        steps.show("table", text)
+    bad += int(code != 0)
+    return 2 - bad, bad
 
 
 def removal(steps):

@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import hooks  # noqa: E402
 import mutate  # noqa: E402
 import source  # noqa: E402
+import table  # noqa: E402
 
 TOY = """// mmu_notifier_release(in a comment)
 #include <linux/mm.h>
@@ -318,6 +319,71 @@ class Choice(unittest.TestCase):
     def test_the_program_compiles(self):
         with tempfile.TemporaryDirectory() as out:
             self.assertTrue(os.path.exists(mutate.build_judge(out)))
+
+
+DOCUMENT = """
+Which operation sends what
+==========================
+
+===== ===== =========== ==========================
+what  where kind        event
+===== ===== =========== ==========================
+zap   zap   range       ``CLEAR``, not blockable
+same  wp    page        ``CLEAR``
+rmap  unmap page, range ``CLEAR``
+move  move  range       ``MIGRATE``, with owner
+===== ===== =========== ==========================
+"""
+CODE = """
+static void zap(void)
+{
+	mmu_notifier_invalidate_range_start_nonblock(&section, MMU_NOTIFY_CLEAR, mm, 0, 1);
+}
+
+static void wp(void)
+{
+	mmu_notifier_folio_start(&section, MMU_NOTIFY_CLEAR, mm, 0, 1);
+	mmu_notifier_invalidate_page(&section, 0, 1);
+}
+
+static void unmap(void)
+{
+	rmap_section_start(&section, MMU_NOTIFY_CLEAR, mm, 0, 1);
+}
+
+static void migrate_vma_start(void)
+{
+	mmu_notifier_invalidate_range_start_owner(section, MMU_NOTIFY_MIGRATE, mm, 0, 1, owner);
+}
+
+static void move(void)
+{
+	migrate_vma_start(migrate, &section, addr);
+}
+"""
+
+
+class TableTest(unittest.TestCase):
+    def test_code_and_table_agree(self):
+        found = table.written(DOCUMENT)
+        self.assertEqual(found, table.opened("mm/x.c", CODE))
+        self.assertIn(("unmap", "page, range", "CLEAR", ""), found)
+        self.assertFalse(table.compare(found, found))
+
+    def test_each_difference_is_named(self):
+        found = table.written(DOCUMENT)
+        for old, new in (("CLEAR, mm, 0, 1);\n\tmmu", "UNMAP, mm, 0, 1);\n\tmmu"),
+                         ("_nonblock", ""), ("void wp", "void wq"),
+                         ("rmap_section_start", "mmu_notifier_folio_start")):
+            self.assertIn(old, CODE)
+            faults = table.compare(found, table.opened("mm/x.c", CODE.replace(old, new)))
+            self.assertEqual(len(faults), 2, faults)
+
+    def test_a_document_without_the_table(self):
+        with self.assertRaises(table.TableError):
+            table.written("Which operation sends what\n")
+        with self.assertRaises(table.TableError):
+            table.written(DOCUMENT.replace("``CLEAR``, not", "not"))
 
 
 if __name__ == "__main__":
