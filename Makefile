@@ -111,8 +111,9 @@ kernel: tree ## Build the kernel of the machine
 	@$(build_kernel) $(kernel) $(fragments)
 
 run: kernel ## The main job: a KVM guest larger than its host's memory swaps, its data is verified
+	@$(bed)/deps $(BUILD) gnuplot-nox
 	@$(py) $(bed)/machine/run.py --kernel $(kernel) --out $(BUILD)/run$(on) \
-		--job $(GUEST) --swap $(SWAP) --lru $(LRU) --trace $(trace) --write $(count) \
+		--job $(GUEST) --swap $(SWAP) --lru $(LRU) --trace $(trace) --write $(count) --picture \
 		$(call opt,HOST_MB,--host-mb) $(call opt,GUEST_MB,--guest-mb) \
 		$(call opt,GUESTS,--guests) $(call opt,PASSES,--passes) \
 		$(call opt,SEED,--seed) $(call opt,REPEAT,--repeat)

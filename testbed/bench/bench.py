@@ -25,6 +25,7 @@ sys.path.insert(0, os.path.join(BED, "machine"))
 
 import arch  # noqa: E402
 import build_kernel  # noqa: E402
+import gnuplot  # noqa: E402
 import initramfs  # noqa: E402
 import measures  # noqa: E402
 import pair  # noqa: E402
@@ -370,7 +371,7 @@ def main():
             group(bench)
             bench.save()
         report(bench, names)
-    except (pair.PairError, initramfs.MissingError, picture.PictureError) as error:
+    except (pair.PairError, initramfs.MissingError, gnuplot.PictureError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -1,15 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """One picture of all ratios, by gnuplot: left of the line ours costs less."""
-import shutil
-import subprocess
+import gnuplot
 
 LEAST, MOST = 0.05, 10          # ratios beyond are drawn at the edge, their number is exact
 COLOURS = {"aim met": "#1b7837", "ahead": "#7fbf7b", "even": "#999999", "BEHIND": "#c0392b"}
 ROW = 22                        # height of a row
-
-
-class PictureError(Exception):
-    """One sentence for the person who called us."""
 
 
 def escaped(text):
@@ -51,9 +46,4 @@ def script(rows, path):
 
 
 def write(rows, path):
-    if not shutil.which("gnuplot"):
-        raise PictureError("gnuplot is not installed; it is in the package gnuplot-nox.")
-    done = subprocess.run(["gnuplot"], input=script(rows, path), text=True, check=False,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if done.returncode or done.stdout.strip():
-        raise PictureError(f"gnuplot could not draw {path}: {done.stdout.strip()[-200:]}.")
+    gnuplot.draw(script(rows, path), path)

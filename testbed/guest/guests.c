@@ -14,6 +14,7 @@
 #include "file.h"
 #include "guests.h"
 #include "report.h"
+#include "sample.h"
 
 #define MAX_GUESTS 8
 
@@ -234,6 +235,32 @@ static void serve(struct guest *guest, struct pollfd *ready)
 		reap(guest);
 }
 
+static int is_column(const char *name, const char *column)
+{
+	const char *dot = strrchr(name, '.');
+
+	return dot && !strcmp(dot + 1, column);
+}
+
+static void take_sample(void)
+{
+	static const char *const calls[] = { "start", "end", "page", "young" };
+	static struct counters now;
+	long long sum = 0;
+
+	if (!sample_due())
+		return;
+	now.count = 0;
+	for (int i = 0; i < guest_count; i++)
+		if (guests[i].pid)
+			subscriber_counters(&now, guests[i].pid);
+	for (int i = 0; i < now.count; i++)
+		for (size_t c = 0; c < sizeof(calls) / sizeof(*calls); c++)
+			if (is_column(now.entry[i].name, calls[c]))
+				sum += now.entry[i].value;
+	sample_take(counter_get(&sums, "pages_done"), sum);
+}
+
 /* Returns how many guests still run. */
 static int serve_all(long silence)
 {
@@ -246,6 +273,7 @@ static int serve_all(long silence)
 	}
 	if (poll(ready, 2 * guest_count, 1000) < 0 && errno != EINTR)
 		fail("poll: %s", strerror(errno));
+	take_sample();
 	for (int i = 0; i < guest_count; i++) {
 		if (!guests[i].pid)
 			continue;

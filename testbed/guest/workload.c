@@ -66,6 +66,7 @@ static void verify(unsigned long page, unsigned long pass)
 
 static void progress(const char *what, unsigned long pass, unsigned long done)
 {
+	static unsigned long told;
 	static time_t last;
 	struct timespec now;
 
@@ -74,6 +75,9 @@ static void progress(const char *what, unsigned long pass, unsigned long done)
 		return;
 	last = now.tv_sec;
 	report("progress", "%s, pass %lu, %lu of %lu pages", what, pass, done, pages);
+	/* Since the last time: whoever hears it adds up. */
+	report("pages_done", "%lu", pass * pages + done - told);
+	told = pass * pages + done;
 }
 
 /* The coprime step makes page -> page * step a permutation. */
@@ -122,8 +126,12 @@ static void run(long passes)
 		memory[pages / 2 * WORDS + 5] ^= 1;
 	for (long pass = 1; pass <= passes; pass++)
 		verify_and_rewrite(pass, pass == passes ? scatter_step() : 1);
-	for (unsigned long page = 0; page < pages; page++)
+	for (unsigned long page = 0; page < pages; page++) {
 		verify(page, passes);
+		if (page % 1024 == 0)
+			progress("verifies", passes + 1, page);
+	}
+	progress("verified", passes + 1, pages);
 }
 
 /* The host reads its counters before it lets us go. */

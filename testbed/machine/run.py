@@ -16,6 +16,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "guest"))
 import arch as architectures  # noqa: E402
 import build as guest_programs  # noqa: E402
 import build_kernel  # noqa: E402
+import gnuplot  # noqa: E402
+import history  # noqa: E402
 import initramfs  # noqa: E402
 import verdict  # noqa: E402
 import vm  # noqa: E402
@@ -87,6 +89,7 @@ def parser():
     p.add_argument("--quiet", type=positive, metavar="SECONDS",
                    help="a machine that reports nothing for so long has failed")
     p.add_argument("--repeat", type=positive, default=1, help="runs, each with the next seed")
+    p.add_argument("--picture", action="store_true", help="draw what the guests and the host did")
     p.add_argument("--file", type=pair(":"), action="append", default=[],
                    metavar="HERE:THERE", help="one more file in the machine")
     for name in FORWARDED:
@@ -189,6 +192,15 @@ def make_disk(args, out):
     return path
 
 
+def draw(results, name, path):
+    """A run without a picture has not failed."""
+    try:
+        if history.write(results.samples, name, path):
+            print(f"  picture: {os.path.relpath(path)}")
+    except gnuplot.PictureError as error:
+        print(f"  no picture: {error}")
+
+
 def run_once(args, arch, initrd, number):
     """Run, print, write OUT/run-N/results.json; True when it passed."""
     out = os.path.join(args.out, f"run-{number}")
@@ -215,6 +227,8 @@ def run_once(args, arch, initrd, number):
                    "command": words}, file, indent=1)
     print(f"{name}, seed {seed}: {'pass' if not faults else 'FAIL'}")
     print(verdict.table(results, seconds))
+    if args.picture:
+        draw(results, name, os.path.join(out, "run.svg"))
     for fault in faults:
         print(f"  fault: {fault}")
     if faults:

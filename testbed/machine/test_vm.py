@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import arch  # noqa: E402
 import build_kernel  # noqa: E402
+import history  # noqa: E402
 import initramfs  # noqa: E402
 import run  # noqa: E402
 import verdict  # noqa: E402
@@ -401,6 +402,24 @@ class Architectures(unittest.TestCase):
             own = build_kernel.parse_config(
                 build_kernel.read(os.path.join(folder, name + ".config")))
             self.assertFalse(set(own) & set(common))
+
+    def test_picture_of_a_run(self):
+        results = verdict.Results("sample.0 0 2048 0 0 0 0\nsample.1 1000 1024 512 0 2000 5000\n"
+                                  "sample.2 3000 1024 1536 0 4000 0\nverdict pass\n")
+        self.assertEqual([sample[0] for sample in results.samples], [0, 1000, 3000])
+        text = history.script(results.samples, "a run", "x.svg")
+        plots = re.findall(r"(?s)set title \"(.*?)\".*?<< EOD\n(.*?)\nEOD", text)
+        self.assertEqual([name.split(",")[0] for name, _ in plots],
+                         ["pages that the guests have written or verified",
+                          "free memory of the host", "swapped out", "calls of MMU notifiers"])
+        self.assertEqual(plots[2][1], "1.0 2.0\n3.0 2.0")
+        # A guest that ended took its calls along.
+        self.assertEqual(plots[3][1], "1.0 5.0\n3.0 0.0")
+        self.assertFalse(history.write(results.samples[:2], "a run", "/nowhere/x.svg"))
+
+    def test_marks_are_few(self):
+        for most in (0.03, 1, 9.9, 10, 34, 99, 200000):
+            self.assertIn(int(most / history.step(most)), (1, 2, 3))
 
     def test_every_port_is_connected(self):
         for row in arch.ARCHES.values():

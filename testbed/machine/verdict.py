@@ -40,7 +40,7 @@ class Results:
         complete, _, self.rest = text.rpartition("\n")
         lines = [line.rstrip("\r") for line in complete.split("\n") if line.strip()]
         self.values, self.verdicts, self.missing_events = {}, [], []
-        self.progress = ""
+        self.progress, self.samples = "", []
         self.last = lines[-1] if lines else ""
         for line in lines:
             self._take(*line.partition(" ")[::2])
@@ -50,6 +50,8 @@ class Results:
             self.verdicts.append(value)
         elif key == "progress":
             self.progress = value
+        elif key.startswith("sample."):
+            self.samples.append(tuple(int(word) for word in value.split()))
         elif key == "trace_missing":
             self.missing_events.append(value.split(" ")[0])
         else:
