@@ -59,6 +59,7 @@
 
 #include <linux/atomic.h>
 #include <linux/cache.h>
+#include <linux/compiler.h>
 #include <linux/cpumask.h>
 #include <linux/export.h>
 #include <linux/interval_tree.h>
@@ -231,22 +232,27 @@ mi_pin_next(struct mmu_interval_notifier *prev,
 
 /* Sections. */
 
-static bool mi_call(struct mmu_interval_notifier *sub,
-		    const struct mmu_notifier_range *range,
-		    struct mmu_interval_notifier_finish **finish)
+static __always_inline bool
+mi_call(struct mmu_interval_notifier *sub,
+	const struct mmu_notifier_range *range,
+	struct mmu_interval_notifier_finish **finish)
 {
 	const struct mmu_interval_notifier_ops *ops = sub->ops;
 	bool blockable = mmu_notifier_range_blockable(range);
+	struct mmu_interval_notifier_finish *asked = NULL;
 	bool agreed;
 
 	trace_mmu_interval_invalidate(sub, range);
 	if (!blockable)
 		non_block_start();
-	if (ops->invalidate_start)
-		agreed = mi_ops(sub)->invalidate_start(sub, range, range->seq,
-						       finish);
-	else
+	*finish = NULL;
+	if (!ops->invalidate_start) {
 		agreed = mi_ops(sub)->invalidate(sub, range, range->seq);
+	} else {
+		agreed = mi_ops(sub)->invalidate_start(sub, range, range->seq,
+						       &asked);
+		*finish = asked;
+	}
 	if (!blockable)
 		non_block_end();
 
@@ -287,7 +293,6 @@ static int mi_invalidate(struct mmu_interval_notifier *sub,
 	bool agreed = true;
 
 	while (sub && agreed) {
-		finish = NULL;
 		agreed = mi_call(sub, range, &finish);
 		prev = sub;
 		sub = agreed ? mi_pin_next(prev, range, &more) : NULL;
@@ -348,6 +353,8 @@ int mmu_interval_section_start(struct mmu_interval_subscriptions *itv,
 	struct interval_tree_node *node;
 	unsigned int phase;
 
+	/* Or each of its members is found from @itv again. */
+	OPTIMIZER_HIDE_VAR(lane);
 	spin_lock(&lane->lock);
 
 	range->lane = lane;

@@ -385,10 +385,11 @@ int __mmu_notifier_range_start(struct mmu_notifier_range *range)
 	range->stamp = smp_load_acquire(&subs->stamp);
 
 	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
-	/* Stays NULL without intervals: then the end has nothing to leave. */
-	range->lane = NULL;
+	/* Without intervals the end has nothing to leave. */
 	if (itv)
 		ret = mmu_interval_section_start(itv, range);
+	else
+		range->lane = NULL;
 	if (likely(!ret))
 		ret = mn_range_start(subs, range);
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
