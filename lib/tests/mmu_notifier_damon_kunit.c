@@ -158,19 +158,6 @@ static unsigned long map_page(struct kunit *test)
 	return addr + PAGE_SIZE;
 }
 
-static unsigned long map_huge(struct kunit *test)
-{
-	unsigned long addr = ALIGN(mnk_map_anon(test, 3 * PMD_SIZE), PMD_SIZE);
-
-	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
-		kunit_skip(test, "no huge pages");
-	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, 2 * PMD_SIZE,
-					    MADV_HUGEPAGE));
-	mnk_write(test, addr);
-	mnk_write(test, addr + PMD_SIZE);
-	return addr;
-}
-
 static void page_test(struct kunit *test)
 {
 	unsigned long addr = map_page(test);
@@ -180,7 +167,7 @@ static void page_test(struct kunit *test)
 
 static void huge_test(struct kunit *test)
 {
-	unsigned long addr = map_huge(test);
+	unsigned long addr = mnk_map_huge(test, 2);
 
 	expect_samples(test, watch_process(test, addr, addr + PMD_SIZE));
 }
@@ -224,7 +211,7 @@ static void paddr_page_test(struct kunit *test)
 
 static void paddr_huge_test(struct kunit *test)
 {
-	unsigned long addr = map_huge(test);
+	unsigned long addr = mnk_map_huge(test, 2);
 
 	expect_samples(test, watch_page(test, addr, addr + PMD_SIZE));
 }
@@ -299,7 +286,7 @@ static void filter_page_test(struct kunit *test)
 
 static void filter_huge_test(struct kunit *test)
 {
-	unsigned long addr = map_huge(test);
+	unsigned long addr = mnk_map_huge(test, 2);
 
 	expect_filter(test, watch_process(test, addr, addr + PMD_SIZE));
 }

@@ -360,17 +360,9 @@ static void munmap_test(struct kunit *test)
  */
 static void huge_part_test(struct kunit *test)
 {
-	unsigned long addr = mnk_map_anon(test, 2 * PMD_SIZE), end, hole;
+	unsigned long addr = mnk_map_huge(test, 1), end = addr + PMD_SIZE, hole;
 	struct migration *m;
 
-	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
-		kunit_skip(test, "no huge pages");
-
-	addr = ALIGN(addr, PMD_SIZE);
-	end = addr + PMD_SIZE;
-	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, PMD_SIZE,
-					    MADV_HUGEPAGE));
-	mnk_write(test, addr);
 	lru_add_drain_all();
 	m = prepare(test, addr);
 	migrate(test, m, NR_PAGES);

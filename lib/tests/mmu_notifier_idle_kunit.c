@@ -12,19 +12,6 @@
 /* The bitmap is read and written in words of 64 bits. */
 #define WORD_PAGES	64
 
-static unsigned long map_huge(struct kunit *test)
-{
-	unsigned long addr = ALIGN(mnk_map_anon(test, 2 * PMD_SIZE), PMD_SIZE);
-
-	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
-		kunit_skip(test, "no huge pages");
-	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, PMD_SIZE,
-					    MADV_HUGEPAGE));
-	mnk_write(test, addr);
-	lru_add_drain_all();
-	return addr;
-}
-
 /**
  * struct idle - the bit of a page in the bitmap of idle pages
  * @file: the bitmap
@@ -126,7 +113,10 @@ static void page_test(struct kunit *test)
 
 static void huge_test(struct kunit *test)
 {
-	expect_idle(test, map_huge(test), PMD_SIZE);
+	unsigned long addr = mnk_map_huge(test, 1);
+
+	lru_add_drain_all();
+	expect_idle(test, addr, PMD_SIZE);
 }
 
 /* Mapped twice, asked for twice. */

@@ -224,6 +224,7 @@ struct mnk_view {
 unsigned long mnk_map(struct kunit *test, struct file *file, unsigned long len,
 		      unsigned long flags);
 unsigned long mnk_map_anon(struct kunit *test, unsigned long len);
+unsigned long mnk_map_huge(struct kunit *test, unsigned int nr);
 unsigned long mnk_hole(struct kunit *test, unsigned long len,
 		       unsigned long align);
 struct file *mnk_file(struct kunit *test, unsigned long len);

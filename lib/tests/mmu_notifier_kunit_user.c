@@ -16,6 +16,10 @@
 
 KUNIT_DEFINE_ACTION_WRAPPER(mnk_fput, fput, struct file *);
 
+/*
+ * Whatever the policy of the machine is, khugepaged leaves the memory alone until
+ * a test advises MADV_HUGEPAGE. Children inherit that.
+ */
 unsigned long mnk_map(struct kunit *test, struct file *file, unsigned long len,
 		      unsigned long flags)
 {
@@ -25,12 +29,41 @@ unsigned long mnk_map(struct kunit *test, struct file *file, unsigned long len,
 			     flags, 0);
 	KUNIT_ASSERT_NE(test, addr, 0);
 	KUNIT_ASSERT_LT(test, addr, TASK_SIZE);
+	mm_flags_set(MMF_DISABLE_THP_EXCEPT_ADVISED, current->mm);
 	return addr;
 }
 
 unsigned long mnk_map_anon(struct kunit *test, unsigned long len)
 {
 	return mnk_map(test, NULL, len, MAP_PRIVATE | MAP_ANONYMOUS);
+}
+
+/*
+ * Aligned memory of @nr huge pages, each mapped by one entry. The advice for
+ * them is taken back when they are there: what a test splits, khugepaged would
+ * put together again.
+ */
+unsigned long mnk_map_huge(struct kunit *test, unsigned int nr)
+{
+	unsigned long addr = mnk_map_anon(test, (nr + 1) * PMD_SIZE);
+	unsigned int i;
+	pmd_t *pmd;
+
+	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
+		kunit_skip(test, "no huge pages");
+
+	addr = ALIGN(addr, PMD_SIZE);
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, nr * PMD_SIZE,
+					    MADV_HUGEPAGE));
+	for (i = 0; i < nr; i++) {
+		mnk_write(test, addr + i * PMD_SIZE);
+		pmd = mm_find_pmd(current->mm, addr + i * PMD_SIZE);
+		KUNIT_ASSERT_NOT_NULL(test, pmd);
+		KUNIT_ASSERT_TRUE(test, pmd_trans_huge(pmdp_get_lockless(pmd)));
+	}
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, nr * PMD_SIZE,
+					    MADV_NOHUGEPAGE));
+	return addr;
 }
 
 /*

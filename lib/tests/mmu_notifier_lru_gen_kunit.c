@@ -18,6 +18,19 @@
 #define NR_PAGES	4
 #define LEN		(NR_PAGES * PAGE_SIZE)
 
+#define ENABLED		"kernel/mm/lru_gen/enabled"
+
+/*
+ * A page that is new to generations comes into an old one, which it leaves only
+ * as accessed: so there shall be none until it is mapped, whatever LRU the machine
+ * uses.
+ */
+static int lru_gen_init(struct kunit *test)
+{
+	mnk_set(test, ENABLED, "n");
+	return 0;
+}
+
 /* Below one page table. */
 static unsigned long map_pages(struct kunit *test)
 {
@@ -29,19 +42,6 @@ static unsigned long map_pages(struct kunit *test)
 					    MADV_NOHUGEPAGE));
 	for (i = 0; i < NR_PAGES; i++)
 		mnk_write(test, addr + i * PAGE_SIZE);
-	lru_add_drain_all();
-	return addr;
-}
-
-static unsigned long map_huge(struct kunit *test)
-{
-	unsigned long addr = ALIGN(mnk_map_anon(test, 2 * PMD_SIZE), PMD_SIZE);
-
-	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
-		kunit_skip(test, "no huge pages");
-	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, PMD_SIZE,
-					    MADV_HUGEPAGE));
-	mnk_write(test, addr);
 	lru_add_drain_all();
 	return addr;
 }
@@ -74,7 +74,7 @@ static struct walk *walk_prepare(struct kunit *test, unsigned long addr)
 	KUNIT_ASSERT_NOT_NULL(test, w);
 	if (!IS_ENABLED(CONFIG_DEBUG_FS))
 		kunit_skip(test, "no debugfs to start a walk");
-	mnk_set(test, "kernel/mm/lru_gen/enabled", "y");
+	mnk_set(test, ENABLED, "y");
 	w->process = mnk_fork(test);
 	w->sub = mnk_subscribe(test, w->process->mm, &mnk_young_ops);
 	w->start = max(addr & PMD_MASK, vma->vm_start);
@@ -179,10 +179,13 @@ static void table_test(struct kunit *test)
 
 static void huge_test(struct kunit *test)
 {
-	unsigned long addr = map_huge(test);
-	struct walk *w = walk_prepare(test, addr);
-	int gen = folio_lru_gen(w->folio), i;
+	unsigned long addr = mnk_map_huge(test, 1);
+	struct walk *w;
+	int gen, i;
 
+	lru_add_drain_all();
+	w = walk_prepare(test, addr);
+	gen = folio_lru_gen(w->folio);
 	for (i = 0; i < 3; i++) {
 		KUNIT_EXPECT_EQ(test, gen, folio_lru_gen(w->folio));
 		w->sub->young = i > 0;
@@ -202,6 +205,7 @@ static struct kunit_case lru_gen_cases[] = {
 
 static struct kunit_suite lru_gen_suite = {
 	.name = "mmu_notifier_lru_gen",
+	.init = lru_gen_init,
 	.test_cases = lru_gen_cases,
 };
 

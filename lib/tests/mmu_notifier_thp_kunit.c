@@ -26,23 +26,6 @@ static int thp_init(struct kunit *test)
 	return 0;
 }
 
-/* Room for one huge page, aligned, with @advice on it. */
-static unsigned long map_huge(struct kunit *test, struct file *file,
-			      unsigned long flags, int advice)
-{
-	unsigned long addr = mnk_map(test, file, 2 * HPAGE_PMD_SIZE, flags);
-
-	addr = ALIGN(addr, HPAGE_PMD_SIZE);
-	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, HPAGE_PMD_SIZE,
-					    advice));
-	return addr;
-}
-
-static unsigned long map_huge_anon(struct kunit *test, int advice)
-{
-	return map_huge(test, NULL, MAP_PRIVATE | MAP_ANONYMOUS, advice);
-}
-
 static bool is_huge(unsigned long addr)
 {
 	pmd_t *pmd = mm_find_pmd(current->mm, addr);
@@ -53,11 +36,13 @@ static bool is_huge(unsigned long addr)
 /* One anonymous huge page, mapped by a PMD. */
 static struct mnk_pair *thp_anon(struct kunit *test)
 {
-	unsigned long addr = map_huge_anon(test, MADV_HUGEPAGE);
+	return mnk_watch_pair(test, mnk_map_huge(test, 1), HPAGE_PMD_SIZE);
+}
 
-	mnk_write(test, addr);
-	KUNIT_ASSERT_TRUE(test, is_huge(addr));
-	return mnk_watch_pair(test, addr, HPAGE_PMD_SIZE);
+static void advise(struct kunit *test, unsigned long addr, unsigned long len,
+		   int advice)
+{
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, len, advice));
 }
 
 /* The switch for sizes between a page and a PMD, as sysfs would set it. */
@@ -83,7 +68,9 @@ static struct mnk_pair *large_anon(struct kunit *test)
 
 	addr = ALIGN(addr, LARGE_SIZE);
 	allow_large(test);
+	advise(test, addr, LARGE_SIZE, MADV_HUGEPAGE);
 	mnk_write(test, addr);
+	advise(test, addr, LARGE_SIZE, MADV_NOHUGEPAGE);
 	folio = mnk_lock_folio(test, addr);
 	KUNIT_ASSERT_EQ(test, LARGE_PAGES, folio_nr_pages(folio));
 	mnk_unlock_folio(folio);
@@ -165,9 +152,11 @@ static void zap_pmd_test(struct kunit *test)
 
 static void cow_huge_zero_test(struct kunit *test)
 {
-	unsigned long addr = map_huge_anon(test, MADV_HUGEPAGE);
+	unsigned long addr = mnk_map_anon(test, 2 * HPAGE_PMD_SIZE);
 	struct mnk_pair *t;
 
+	addr = ALIGN(addr, HPAGE_PMD_SIZE);
+	advise(test, addr, HPAGE_PMD_SIZE, MADV_HUGEPAGE);
 	mnk_read(test, addr);
 	if (!is_huge(addr))
 		kunit_skip(test, "no huge zero page");
@@ -263,7 +252,8 @@ static const struct vm_operations_struct pud_vm_ops = {
 
 static int map_pud_file(struct file *file, struct vm_area_struct *vma)
 {
-	vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
+	vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP |
+		     VM_HUGEPAGE);
 	vma->vm_ops = &pud_vm_ops;
 	return 0;
 }
