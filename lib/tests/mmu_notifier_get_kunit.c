@@ -19,6 +19,7 @@ static struct get_state {
 	struct mm_struct *alloc_mm;
 	struct mnk_sub *freed;
 	unsigned int freed_calls[MNK_NR_KINDS];
+	atomic_t released;
 	struct mnk_gate *free_gate;
 } get;
 
@@ -50,6 +51,7 @@ static void get_free(struct mmu_notifier *mn)
 	}
 	for (kind = 0; kind < MNK_NR_KINDS; kind++)
 		get.freed_calls[kind] = mnk_count(sub, kind);
+	atomic_add(get.freed_calls[MNK_RELEASE], &get.released);
 	get.freed = sub;
 	kfree(sub);
 	atomic_inc(&get.frees);
@@ -386,6 +388,34 @@ static void put_in_release_test(struct kunit *test)
 	mmdrop(mm);
 }
 
+static void put_both_in_release(struct mnk_sub *sub, const struct mnk_call *call)
+{
+	struct mnk_sub *next = sub->data;
+
+	if (call->kind != MNK_RELEASE)
+		return;
+	mmu_notifier_put(&sub->mn);
+	mmu_notifier_put(&next->mn);
+}
+
+/*
+ * Exit stands on one that is put, and then the one behind it is. It still comes by
+ * there, and has nothing to call any more.
+ */
+static void put_next_in_release_test(struct kunit *test)
+{
+	struct mm_struct *mm = mnk_mm(test);
+	struct mnk_sub *next = get_sub(test, mm, &get_ops);
+	struct mnk_sub *sub = get_sub(test, mm, &other_ops);
+
+	sub->hook = put_both_in_release;
+	sub->data = next;
+	mnk_mm_exit(test, mm);
+	mmu_notifier_synchronize();
+	KUNIT_EXPECT_EQ(test, 2, frees());
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(&get.released));
+}
+
 /* The subscription outlives the mm, if nobody puts it at release. */
 static void put_after_exit_test(struct kunit *test)
 {
@@ -435,6 +465,7 @@ static struct kunit_case get_cases[] = {
 	KUNIT_CASE(get_locked_test),
 	KUNIT_CASE(put_registered_test),
 	KUNIT_CASE(put_in_release_test),
+	KUNIT_CASE(put_next_in_release_test),
 	KUNIT_CASE(put_after_exit_test),
 	KUNIT_CASE(exit_after_put_test),
 	{ }

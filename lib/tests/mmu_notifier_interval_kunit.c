@@ -624,20 +624,25 @@ static void begin_ignores_test(struct kunit *test)
 {
 	struct mm_struct *mm = mnk_mm(test);
 	struct interval *itv = insert(test, mm, 4, 8, &once_ops);
-	struct interval *other = insert(test, mm, 0, 4, &once_ops);
+	struct interval *lower = insert(test, mm, 0, 4, &once_ops);
+	struct interval *upper = insert(test, mm, 8, 9, &once_ops);
 	DEFINE_MMU_NOTIFIER_SECTION(before);
 	DEFINE_MMU_NOTIFIER_SECTION(behind);
 	struct reader r = { .itv = itv };
+	struct mnk_thread *thread;
 
 	mmu_interval_read_begin(&itv->mni);
 	open_section(&before, mm, 0, 4);
 	open_section(&behind, mm, 8, 9);
-	mnk_thread_join(test, mnk_thread_run(test, run_read, &r));
-	KUNIT_EXPECT_FALSE(test, retry(itv, r.seq));
+	thread = mnk_thread_run(test, run_read, &r);
+	mnk_expect_done(test, thread);
 	mmu_notifier_invalidate_range_end(&before);
 	mmu_notifier_invalidate_range_end(&behind);
+	mnk_thread_join(test, thread);
+	KUNIT_EXPECT_FALSE(test, retry(itv, r.seq));
 	expect(test, itv, CALLED_ONCE, 0);
-	expect(test, other, CALLED_ONCE, 1);
+	expect(test, lower, CALLED_ONCE, 1);
+	expect(test, upper, CALLED_ONCE, 1);
 }
 
 /* Sections without a gap in between do not keep a reader for ever. */
@@ -899,6 +904,43 @@ static void first_insert_waits_test(struct kunit *test)
 	drop(b.itv);
 }
 
+/*
+ * The insertion has drained the lock of one file and waits for that of another. A
+ * section that begins under the first one now is not waited for, but on a lane.
+ */
+static void first_insert_publishes_test(struct kunit *test)
+{
+	struct file *files[] = { mnk_file(test, PAGE_SIZE), mnk_file(test, PAGE_SIZE) };
+	struct inserter i = { .itv = alloc(test), .ret = -EINPROGRESS };
+	struct reader r = { .itv = i.itv };
+	struct mnk_thread *inserter, *reader;
+	unsigned long addr[2], first, n;
+	DEFINE_MMU_NOTIFIER_SECTION(s);
+
+	for (n = 0; n < 2; n++)
+		addr[n] = mnk_map(test, files[n], PAGE_SIZE, MAP_SHARED);
+	i.mm = current->mm;
+	mnk_subscribe(test, current->mm, &mnk_range_ops);
+	/* VMAs are drained in the order of their addresses. */
+	first = addr[1] < addr[0];
+
+	i_mmap_lock_read(files[!first]->f_mapping);
+	inserter = mnk_thread_run(test, run_insert, &i);
+	mnk_expect_blocked(test, inserter);
+	i_mmap_lock_read(files[first]->f_mapping);
+	open_section(&s, current->mm, 0, 1);
+	i_mmap_unlock_read(files[!first]->f_mapping);
+	mnk_thread_join(test, inserter);
+	KUNIT_EXPECT_EQ(test, i.ret, 0);
+
+	reader = mnk_thread_run(test, run_read, &r);
+	mnk_expect_blocked(test, reader);
+	mmu_notifier_invalidate_range_end(&s);
+	i_mmap_unlock_read(files[first]->f_mapping);
+	mnk_thread_join(test, reader);
+	drop(i.itv);
+}
+
 /* Intervals that leave in the middle of sections. */
 
 static void remove_in_section_test(struct kunit *test)
@@ -1043,10 +1085,14 @@ static void nonblock_agreed_test(struct kunit *test)
 }
 
 /* A reader finds no section: what was refused is not open. */
-static void expect_closed(struct kunit *test, struct interval *itv)
+static void expect_closed(struct kunit *test, struct interval *itv,
+			  const struct mmu_notifier_range *range)
 {
 	struct reader r = { .itv = itv };
 
+	/* Nobody would let a reader go on. */
+	KUNIT_ASSERT_PTR_NE_MSG(test, *range->lane_node.pprev, &range->lane_node,
+				"the section is still on its lane");
 	mnk_thread_join(test, mnk_thread_run(test, run_read, &r));
 	KUNIT_EXPECT_FALSE(test, retry(itv, r.seq));
 }
@@ -1066,8 +1112,8 @@ static void nonblock_refused_test(struct kunit *test)
 	expect(test, agrees, CALLED_ONCE, 1);
 	expect(test, refuses, CALLED_ONCE, 1);
 	expect(test, behind, CALLED_ONCE, 0);
-	expect_closed(test, agrees);
-	expect_closed(test, refuses);
+	expect_closed(test, agrees, &s_range);
+	expect_closed(test, refuses, &s_range);
 
 	/* What has a start has its end, and the other way round. */
 	KUNIT_EXPECT_EQ(test, mnk_count(sub, MNK_START), mnk_count(sub, MNK_END));
@@ -1102,8 +1148,8 @@ static void nonblock_refused_by_plain_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, mnk_count(agrees, MNK_START) +
 			mnk_count(late, MNK_START));
 	KUNIT_EXPECT_EQ(test, two->calls[CALLED_SECOND], 1);
-	expect_closed(test, itv);
-	expect_closed(test, two);
+	expect_closed(test, itv, &s_range);
+	expect_closed(test, two, &s_range);
 }
 
 /* Who may sleep has no reason to refuse: a warning, and the section is open. */
@@ -1185,9 +1231,12 @@ static void two_pass_refused_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EAGAIN, try_section(&s, mm, 0, 9));
 	KUNIT_EXPECT_EQ(test, a->calls[CALLED_FIRST], 1);
 	KUNIT_EXPECT_EQ(test, a->calls[CALLED_SECOND], 1);
+	/* Or removal would wait for it for ever. */
+	if (!a->calls[CALLED_SECOND])
+		atomic_dec(&a->mni.active);
 	expect(test, b, CALLED_FIRST, 1);
 	expect(test, c, CALLED_FIRST, 0);
-	expect_closed(test, a);
+	expect_closed(test, a, &s_range);
 }
 
 static struct kunit_case interval_cases[] = {
@@ -1218,6 +1267,7 @@ static struct kunit_case interval_cases[] = {
 	KUNIT_CASE(insert_behind_looks_test),
 	KUNIT_CASE(insert_behind_two_test),
 	KUNIT_CASE(first_insert_waits_test),
+	KUNIT_CASE(first_insert_publishes_test),
 	KUNIT_CASE(remove_in_section_test),
 	KUNIT_CASE_PARAM(remove_waits_test, waits_gen_params),
 	KUNIT_CASE(remove_between_passes_test),

@@ -187,6 +187,7 @@ struct mnk_thread {
 struct mnk_thread *mnk_thread_run(struct kunit *test, void (*fn)(void *data),
 				  void *data);
 void mnk_thread_join(struct kunit *test, struct mnk_thread *thread);
+void mnk_expect_done(struct kunit *test, struct mnk_thread *thread);
 void mnk_expect_running(struct kunit *test, struct mnk_thread *thread);
 void mnk_expect_resting(struct kunit *test, struct mnk_thread *thread);
 void mnk_expect_blocked(struct kunit *test, struct mnk_thread *thread);

@@ -432,6 +432,9 @@ struct mnk_thread *mnk_thread_run(struct kunit *test, void (*fn)(void *data),
 	task = kthread_create(mnk_thread_fn, thread, "mnk");
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
 	thread->task = get_task_struct(task);
+	/* A test that is bound to a CPU keeps its threads there. */
+	if (current->nr_cpus_allowed == 1)
+		set_cpus_allowed_ptr(task, current->cpus_ptr);
 	wake_up_process(task);
 	KUNIT_ASSERT_EQ(test, 0,
 			kunit_add_action_or_reset(test, mnk_thread_reap,
@@ -443,6 +446,13 @@ void mnk_thread_join(struct kunit *test, struct mnk_thread *thread)
 {
 	KUNIT_ASSERT_TRUE(test, wait_for_completion_timeout(&thread->done,
 							    MNK_TIMEOUT));
+}
+
+/* As mnk_thread_join(), but the test goes on, to let go what the thread waits for. */
+void mnk_expect_done(struct kunit *test, struct mnk_thread *thread)
+{
+	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&thread->done,
+							    MNK_TIMEOUT / 2));
 }
 
 void mnk_expect_running(struct kunit *test, struct mnk_thread *thread)
