@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of the MMU notifiers: KVM's sequence counts. A fault, or the
+ * refresh of a pfn cache, is stopped between the lookup of its page and the lock
+ * under which it uses what it found. Then the page goes away: it must be looked up
+ * again. No guest runs, its memory is faulted in for it.
+ */
+
+#include <linux/cpumask.h>
+#include <linux/fs.h>
+#include <linux/kthread.h>
+#include <linux/kvm_host.h>
+#include <linux/mman.h>
+#include <linux/mount.h>
+#include <linux/rcuwait.h>
+
+#include "../../mm/internal.h"
+#include "../../virt/kvm/kvm_mm.h"
+#include "mmu_notifier_inject.h"
+#include "mmu_notifier_kunit.h"
+#include "mmu_notifier_kunit_sys.h"
+
+#define NR_PAGES	4
+#define LEN		(NR_PAGES * PAGE_SIZE)
+#define GFN		1	/* that is faulted in */
+#define FAULT		MMU_NOTIFIER_INJECT_FAULT
+#define CACHE		MMU_NOTIFIER_INJECT_CACHE
+
+/**
+ * struct vm - a VM without guest
+ * @kvm: the VM
+ * @vcpu: its only vCPU
+ * @vm_file: for ioctls
+ * @vcpu_file: for ioctls
+ * @mm: whose memory it has
+ * @start: address of its memory
+ * @addr: address of GFN
+ * @arg: address of the argument of an ioctl
+ * @cpu: where a thread of the test runs, -1: anywhere
+ * @ret: what the thread was told
+ */
+struct vm {
+	struct kvm *kvm;
+	struct kvm_vcpu *vcpu;
+	struct file *vm_file, *vcpu_file;
+	struct mm_struct *mm;
+	unsigned long start, addr;
+	unsigned long arg;
+	int cpu;
+	long ret;
+#ifdef CONFIG_HAVE_KVM_PFNCACHE
+	struct gfn_to_pfn_cache cache;
+#endif
+};
+
+KUNIT_DEFINE_ACTION_WRAPPER(put_file, fput, struct file *);
+KUNIT_DEFINE_ACTION_WRAPPER(unmount, kern_unmount, struct vfsmount *);
+
+static struct file *open_kvm(struct kunit *test)
+{
+	struct file_system_type *type = get_fs_type("devtmpfs");
+	struct vfsmount *mnt;
+	struct file *file;
+
+	if (!type)
+		kunit_skip(test, "no devtmpfs");
+	mnt = kern_mount(type);
+	put_filesystem(type);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, mnt);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, unmount, mnt));
+	file = file_open_root_mnt(mnt, "kvm", O_RDWR, 0);
+	if (IS_ERR(file))
+		kunit_skip(test, "no /dev/kvm");
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, put_file, file));
+	return file;
+}
+
+/* For those whose argument is a number. */
+static long do_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	return file->f_op->unlocked_ioctl(file, cmd, arg);
+}
+
+static long set_memory(struct vm *vm, unsigned long arg)
+{
+	return do_ioctl(vm->vm_file, KVM_SET_USER_MEMORY_REGION, arg);
+}
+
+static struct vm *create_vm(struct kunit *test)
+{
+	struct kvm_userspace_memory_region region = { .memory_size = LEN };
+	struct vm *vm = kunit_kzalloc(test, sizeof(*vm), GFP_KERNEL);
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, vm);
+	vm->start = mnk_map_anon(test, LEN);
+	for (i = 0; i < NR_PAGES; i++)
+		mnk_write(test, vm->start + i * PAGE_SIZE);
+	vm->addr = vm->start + GFN * PAGE_SIZE;
+	vm->mm = current->mm;
+	vm->cpu = -1;
+	vm->vm_file = mnk_fd(test, do_ioctl(open_kvm(test), KVM_CREATE_VM, 0));
+	vm->vcpu_file = mnk_fd(test, do_ioctl(vm->vm_file, KVM_CREATE_VCPU, 0));
+	vm->kvm = vm->vm_file->private_data;
+	vm->vcpu = vm->vcpu_file->private_data;
+	region.userspace_addr = vm->start;
+	KUNIT_ASSERT_EQ(test, 0, set_memory(vm, mnk_user(test, &region,
+							 sizeof(region))));
+	return vm;
+}
+
+static void use_vm(struct vm *vm)
+{
+	if (vm->cpu >= 0)
+		set_cpus_allowed_ptr(current, cpumask_of(vm->cpu));
+	kthread_use_mm(vm->mm);
+}
+
+/* Faults that stop. */
+
+static void fault_thread(void *data)
+{
+	struct vm *vm = data;
+
+	use_vm(vm);
+	vm->ret = do_ioctl(vm->vcpu_file, KVM_PRE_FAULT_MEMORY, vm->arg);
+	kthread_unuse_mm(vm->mm);
+}
+
+/* The lookup of @what stops, or the thread comes to its end. */
+static bool stops(struct kunit *test, enum mmu_notifier_inject what,
+		  struct mnk_thread *thread)
+{
+	mnk_wait_for(test, mmu_notifier_inject_stopped(what) ||
+		     completion_done(&thread->done));
+	return mmu_notifier_inject_stopped(what);
+}
+
+static struct mnk_thread *stop_fault(struct kunit *test, struct vm *vm)
+{
+	struct kvm_pre_fault_memory fault = {
+		.gpa = GFN * PAGE_SIZE,
+		.size = PAGE_SIZE,
+	};
+	struct mnk_thread *thread;
+
+	if (!IS_ENABLED(CONFIG_KVM_GENERIC_PRE_FAULT_MEMORY))
+		kunit_skip(test, "no faults without a guest");
+	vm->arg = mnk_user(test, &fault, sizeof(fault));
+	mmu_notifier_inject_stop(FAULT, GFN);
+	thread = mnk_thread_run(test, fault_thread, vm);
+	KUNIT_ASSERT_TRUE_MSG(test, stops(test, FAULT, thread), "error %ld",
+			      vm->ret);
+	return thread;
+}
+
+/* It goes on, and must look its page up once more. */
+static void expect_again(struct kunit *test, enum mmu_notifier_inject what,
+			 struct vm *vm, struct mnk_thread *thread, u64 where)
+{
+	mmu_notifier_inject_stop(what, where);
+	mmu_notifier_inject_go(what);
+	KUNIT_EXPECT_TRUE(test, stops(test, what, thread));
+	/* Nobody stops any more. */
+	mmu_notifier_inject_stop(what, -1ULL);
+	mmu_notifier_inject_go(what);
+	mnk_thread_join(test, thread);
+	KUNIT_EXPECT_EQ(test, vm->ret, 0);
+}
+
+/* Another page at the address: of one that is shared, a copy. */
+static void replace_page(struct kunit *test, struct vm *vm)
+{
+	struct folio *old = mnk_lock_folio(test, vm->addr), *new;
+
+	folio_unlock(old);
+	mnk_write(test, vm->addr);
+	new = mnk_lock_folio(test, vm->addr);
+	KUNIT_EXPECT_PTR_NE(test, old, new);
+	mnk_unlock_folio(new);
+	folio_put(old);
+}
+
+static void zap_page(struct kunit *test, struct vm *vm)
+{
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, vm->addr, PAGE_SIZE,
+					    MADV_DONTNEED));
+}
+
+static void open_section(struct mmu_notifier_section *section, struct vm *vm,
+			 unsigned long page)
+{
+	unsigned long addr = vm->start + page * PAGE_SIZE;
+
+	mmu_notifier_invalidate_range_start(section, MMU_NOTIFY_CLEAR, vm->mm,
+					    addr, addr + PAGE_SIZE);
+}
+
+/* invalidate_page moves the count. */
+static void fault_page_test(struct kunit *test)
+{
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread;
+
+	mnk_fork(test);
+	thread = stop_fault(test, vm);
+	replace_page(test, vm);
+	expect_again(test, FAULT, vm, thread, GFN);
+}
+
+/* The end of a range moves the count. */
+static void fault_range_test(struct kunit *test)
+{
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread = stop_fault(test, vm);
+
+	zap_page(test, vm);
+	expect_again(test, FAULT, vm, thread, GFN);
+}
+
+#ifdef CONFIG_X86
+/* Faults that were held off because a section is open. */
+static u64 nr_held_off(struct vm *vm)
+{
+	return READ_ONCE(vm->vcpu->stat.pf_retry_section);
+}
+
+static void expect_held_off(struct kunit *test, struct vm *vm,
+			    struct mnk_thread *thread)
+{
+	mnk_wait_for(test, nr_held_off(vm) || completion_done(&thread->done));
+	KUNIT_EXPECT_GT(test, nr_held_off(vm), 0);
+	mnk_expect_running(test, thread);
+}
+
+/* Nothing is mapped as long as a section is open. */
+static void fault_in_section_test(struct kunit *test)
+{
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread = stop_fault(test, vm);
+	DEFINE_MMU_NOTIFIER_SECTION(section);
+
+	open_section(&section, vm, GFN);
+	mmu_notifier_inject_go(FAULT);
+	expect_held_off(test, vm, thread);
+	mmu_notifier_invalidate_range_end(&section);
+	mnk_thread_join(test, thread);
+	KUNIT_EXPECT_EQ(test, vm->ret, 0);
+}
+
+/* Who has passed the looks without lock finds out with the lock. */
+
+/* The fault waits for mmu_lock, which the caller has. */
+static void wait_contended(struct vm *vm, struct mnk_thread *thread)
+{
+	unsigned long spins = 0;
+
+	while (!rwlock_is_contended(&vm->kvm->mmu_lock) &&
+	       !completion_done(&thread->done) && ++spins < 1UL << 30)
+		cpu_relax();
+}
+
+/* The test stays on its CPU, the fault on another one. */
+static struct mnk_thread *stop_fault_elsewhere(struct kunit *test, struct vm *vm)
+{
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "needs two CPUs");
+	set_cpus_allowed_ptr(current, cpumask_of(cpumask_first(cpu_online_mask)));
+	vm->cpu = cpumask_next(cpumask_first(cpu_online_mask), cpu_online_mask);
+	return stop_fault(test, vm);
+}
+
+static void fault_in_section_locked_test(struct kunit *test)
+{
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread = stop_fault_elsewhere(test, vm);
+	struct kvm *kvm = vm->kvm;
+
+	KVM_MMU_LOCK(kvm);
+	mmu_notifier_inject_go(FAULT);
+	wait_contended(vm, thread);
+	kvm_mmu_invalidate_start(kvm);
+	kvm_mmu_invalidate_range_add(kvm, GFN, GFN + 1);
+	KVM_MMU_UNLOCK(kvm);
+	expect_held_off(test, vm, thread);
+
+	KVM_MMU_LOCK(kvm);
+	kvm_mmu_invalidate_end(kvm);
+	KVM_MMU_UNLOCK(kvm);
+	mnk_thread_join(test, thread);
+	KUNIT_EXPECT_EQ(test, vm->ret, 0);
+}
+
+static void fault_range_locked_test(struct kunit *test)
+{
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread = stop_fault_elsewhere(test, vm);
+	struct kvm *kvm = vm->kvm;
+
+	KVM_MMU_LOCK(kvm);
+	mmu_notifier_inject_go(FAULT);
+	wait_contended(vm, thread);
+	kvm_mmu_invalidate_start(kvm);
+	kvm_mmu_invalidate_range_add(kvm, GFN, GFN + 1);
+	kvm_mmu_invalidate_end(kvm);
+	mmu_notifier_inject_stop(FAULT, GFN);
+	KVM_MMU_UNLOCK(kvm);
+	KUNIT_EXPECT_TRUE(test, stops(test, FAULT, thread));
+	mmu_notifier_inject_stop(FAULT, -1ULL);
+	mmu_notifier_inject_go(FAULT);
+	mnk_thread_join(test, thread);
+	KUNIT_EXPECT_EQ(test, vm->ret, 0);
+}
+#endif
+
+/* A section elsewhere is none of its business. */
+static void fault_beside_section_test(struct kunit *test)
+{
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread = stop_fault(test, vm);
+	DEFINE_MMU_NOTIFIER_SECTION(section);
+
+	open_section(&section, vm, GFN + 1);
+	mmu_notifier_inject_go(FAULT);
+	mnk_expect_done(test, thread);
+	mmu_notifier_invalidate_range_end(&section);
+	mnk_thread_join(test, thread);
+	KUNIT_EXPECT_EQ(test, vm->ret, 0);
+}
+
+/* Memslots. */
+
+static void delete_thread(void *data)
+{
+	struct vm *vm = data;
+
+	use_vm(vm);
+	vm->ret = set_memory(vm, vm->arg);
+	kthread_unuse_mm(vm->mm);
+}
+
+/* Start and end of a section find the same memslots. */
+static void memslots_wait_test(struct kunit *test)
+{
+	struct kvm_userspace_memory_region region = { };
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread;
+	DEFINE_MMU_NOTIFIER_SECTION(section);
+
+	region.userspace_addr = vm->start;
+	vm->arg = mnk_user(test, &region, sizeof(region));
+	open_section(&section, vm, GFN);
+	thread = mnk_thread_run(test, delete_thread, vm);
+	mnk_wait_for(test, rcuwait_active(&vm->kvm->mn_memslots_update_rcuwait) ||
+		     completion_done(&thread->done));
+	mnk_expect_running(test, thread);
+	mmu_notifier_invalidate_range_end(&section);
+	mnk_thread_join(test, thread);
+	KUNIT_EXPECT_EQ(test, vm->ret, 0);
+}
+
+/* Pfn caches. */
+
+#ifdef CONFIG_HAVE_KVM_PFNCACHE
+static void deactivate(void *data)
+{
+	struct vm *vm = data;
+
+	kvm_gpc_deactivate(&vm->cache);
+}
+
+static void cache_thread(void *data)
+{
+	struct vm *vm = data;
+
+	use_vm(vm);
+	scoped_guard(srcu, &vm->kvm->srcu)
+		vm->ret = kvm_gpc_activate(&vm->cache, GFN * PAGE_SIZE, PAGE_SIZE);
+	kthread_unuse_mm(vm->mm);
+}
+
+static struct mnk_thread *stop_cache(struct kunit *test, struct vm *vm)
+{
+	struct mnk_thread *thread;
+
+	kvm_gpc_init(&vm->cache, vm->kvm);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, deactivate, vm));
+	mmu_notifier_inject_stop(CACHE, vm->addr);
+	thread = mnk_thread_run(test, cache_thread, vm);
+	KUNIT_ASSERT_TRUE(test, stops(test, CACHE, thread));
+	return thread;
+}
+
+/* What the cache has is what is mapped. */
+static void expect_cached(struct kunit *test, struct vm *vm)
+{
+	struct folio *folio = mnk_lock_folio(test, vm->addr);
+
+	KUNIT_EXPECT_TRUE(test, vm->cache.valid);
+	KUNIT_EXPECT_EQ(test, vm->cache.pfn, folio_pfn(folio));
+	mnk_unlock_folio(folio);
+}
+
+static void cache_page_test(struct kunit *test)
+{
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread;
+	DEFINE_MMU_NOTIFIER_SECTION(section);
+
+	thread = stop_cache(test, vm);
+	mmu_notifier_folio_start(&section, MMU_NOTIFY_CLEAR, vm->mm, vm->addr,
+				 vm->addr + PAGE_SIZE);
+	mmu_notifier_invalidate_page(&section, vm->addr, 1);
+	mmu_notifier_invalidate_range_end(&section);
+	expect_again(test, CACHE, vm, thread, vm->addr);
+	expect_cached(test, vm);
+}
+
+static void cache_range_test(struct kunit *test)
+{
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread = stop_cache(test, vm);
+	DEFINE_MMU_NOTIFIER_SECTION(section);
+
+	open_section(&section, vm, GFN);
+	mmu_notifier_invalidate_range_end(&section);
+	expect_again(test, CACHE, vm, thread, vm->addr);
+	expect_cached(test, vm);
+}
+
+/* The cache is not valid as long as a section is open. */
+static void cache_in_section_test(struct kunit *test)
+{
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread = stop_cache(test, vm);
+	DEFINE_MMU_NOTIFIER_SECTION(section);
+
+	open_section(&section, vm, GFN);
+	mmu_notifier_inject_stop(CACHE, vm->addr);
+	mmu_notifier_inject_go(CACHE);
+	KUNIT_EXPECT_TRUE(test, stops(test, CACHE, thread));
+	KUNIT_EXPECT_FALSE(test, vm->cache.valid);
+	mmu_notifier_invalidate_range_end(&section);
+	expect_again(test, CACHE, vm, thread, vm->addr);
+	expect_cached(test, vm);
+}
+
+/* One that is there already. */
+static void cache_invalid_test(struct kunit *test)
+{
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread = stop_cache(test, vm);
+	DEFINE_MMU_NOTIFIER_SECTION(section);
+
+	mmu_notifier_inject_go(CACHE);
+	mnk_thread_join(test, thread);
+	expect_cached(test, vm);
+	open_section(&section, vm, GFN);
+	KUNIT_EXPECT_FALSE(test, vm->cache.valid);
+	mmu_notifier_invalidate_range_end(&section);
+}
+#endif
+
+/* The CPU that a test has chosen is not that of the next one. */
+static void vm_exit(struct kunit *test)
+{
+	set_cpus_allowed_ptr(current, cpu_possible_mask);
+}
+
+static struct kunit_case kvm_cases[] = {
+	KUNIT_CASE(fault_page_test),
+	KUNIT_CASE(fault_range_test),
+#ifdef CONFIG_X86
+	KUNIT_CASE(fault_in_section_test),
+	KUNIT_CASE(fault_in_section_locked_test),
+	KUNIT_CASE(fault_range_locked_test),
+#endif
+	KUNIT_CASE(fault_beside_section_test),
+	KUNIT_CASE(memslots_wait_test),
+#ifdef CONFIG_HAVE_KVM_PFNCACHE
+	KUNIT_CASE(cache_page_test),
+	KUNIT_CASE(cache_range_test),
+	KUNIT_CASE(cache_in_section_test),
+	KUNIT_CASE(cache_invalid_test),
+#endif
+	{ }
+};
+
+static struct kunit_suite kvm_suite = {
+	.name = "mmu_notifier_kvm",
+	.exit = vm_exit,
+	.test_cases = kvm_cases,
+};
+
+kunit_test_suite(kvm_suite);
