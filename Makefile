@@ -53,11 +53,13 @@ libraries := liburing-dev libnuma-dev libcap-dev rsync
 MEASURES ?=
 TURNS	?=
 
-# Hooks of "make mutate", by default all: files or folders, or a sample for what
-# differs from a revision.
+# Hooks of "make mutate", by default all: files, folders or kinds ("rule"), or a
+# sample (SAMPLE=changed) for what differs from a revision, by default of a day before.
+# Judged by SUITES (lifetime,order), by default all.
 HOOKS	?=
 SAMPLE	?=
 BASE	?=
+SUITES	?=
 
 # Everything a table of notifier calls needs.
 trace	:= mmu_notifier/mmu_notifier_invalidate_page:event
@@ -136,8 +138,9 @@ mirror mirror-debug:
 		--job mirror --operations $(OPS) --silence 600 $(call opt,SEED,--seed) \
 		$(call opt,REPEAT,--repeat) $(call opt,BROKEN,--broken) $(call opt,BLIND,--blind)
 
-mutate: kernel ## Take out each hook in turn: which test notices? (HOOKS="mm/rmap.c fs" SAMPLE=changed BASE=HEAD~1)
-	@$(py) $(bed)/mutate/mutate.py $(BUILD) $(call opt,SAMPLE,--sample) $(call opt,BASE,--base) $(HOOKS)
+mutate: kernel ## Take out each hook, break each rule in turn: which test notices? (HOOKS="mm/rmap.c fs rule" SAMPLE=changed BASE=HEAD~1)
+	@$(py) $(bed)/mutate/mutate.py $(BUILD) $(call opt,SAMPLE,--sample) $(call opt,BASE,--base) \
+		$(call opt,SUITES,--suites) $(HOOKS)
 
 clients: tree ## Compile every subscriber of the kernel (ARCHES="x86_64 arm64 ...")
 	@$(bed)/deps $(BUILD) $(compilers)

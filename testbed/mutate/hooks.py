@@ -169,7 +169,7 @@ def in_scope(path):
 
 def choice(group, code):
     """CODE, or what one of the mutants in its place has."""
-    if code.endswith(";"):
+    if code.endswith((";", "}")):
         return "".join(f"if (mutant_taken_out({hook.site:#08x})) {{ {hook.instead} }} else "
                        for hook in group) + "{ " + code + " }"
     asked = "".join(f"mutant_taken_out({hook.site:#08x}) ? {hook.instead} : " for hook in group)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Takes out one hook of the kernel after the other, and runs the KUnit suites that
- * reach it: judge FILE, where the file has the site of a hook in each line.
+ * reach it: judge FILE [SUITE...], where the file has the site of a hook in each
+ * line. Without suites: all of them.
  *
  * First every suite runs with all hooks, and must pass. Then, for each hook, those
  * that reached it, the fastest first, until one fails. That one must pass once more
@@ -163,11 +164,22 @@ static void run_whole(const char *suite, struct result *result)
 		report_error("%s taints the kernel with every hook in its place", suite);
 }
 
+/* Names of the suites that judge, up to a NULL. */
+static char **wanted;
+
+static bool is_wanted(const char *name)
+{
+	for (char **suite = wanted; *suite; suite++)
+		if (!strcmp(name, *suite))
+			return true;
+	return !*wanted;
+}
+
 /* What the stress suites notice, they notice by luck: they judge nobody. */
 static int is_suite(const struct dirent *entry)
 {
 	return !strncmp(entry->d_name, PREFIX, strlen(PREFIX)) &&
-	       !strstr(entry->d_name, "stress");
+	       !strstr(entry->d_name, "stress") && is_wanted(entry->d_name);
 }
 
 static int faster(const void *one, const void *other)
@@ -258,7 +270,8 @@ int main(int argc, char **argv)
 	report_open(RESULT_PORT);
 	sites = argc > 1 ? file_load(argv[1]) : NULL;
 	if (!sites)
-		report_error("usage: judge FILE");
+		report_error("usage: judge FILE [SUITE...]");
+	wanted = argv + 2;
 	take_out("0");
 	run_all_whole();
 	while ((site = strsep(&sites, "\n")))

@@ -2,10 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0
 """Take out each hook of the patches in turn: do the KUnit suites notice?
 
-    mutate.py BUILD                     every hook
-    mutate.py BUILD mm/rmap.c ...       those of these files, or below these folders
-    mutate.py BUILD --sample changed    a sample: some of files that differ from --base
-                                        (default HEAD~1), and a few of all
+    mutate.py BUILD                     every hook, and every rule of rules.py
+    mutate.py BUILD mm/rmap.c ...       those of these files, or below these folders, or
+                                        of a kind: rule, start, end, page, young, ...
+    mutate.py BUILD --sample changed    a sample: some of files that differ from --base,
+                                        and a few of all
+
+Without --base the sample is of what changed in the day before the last commit. Where
+the history does not tell (a shallow clone, no repository), it is of all; the last
+commit, or the date, decides which.
 
 One kernel has all mutants: which hook is missing is chosen at run time. Ends with a
 line "N mutants, K killed, S survived", and fails if one survives that equivalent.txt
@@ -13,6 +18,7 @@ does not name, or if one is killed that it names.
 """
 import collections
 import concurrent.futures
+import datetime
 import hashlib
 import json
 import os
@@ -37,7 +43,8 @@ import verdict  # noqa: E402
 
 MACHINES = 2                        # at once; each needs one processor and 1 GB
 SAMPLE = 12                         # hooks of --sample
-MORE = 3                            # of them whatever changed
+MORE = 4                            # one in so many of them whatever changed
+DAY = 24 * 60 * 60
 PREFIX = "mmu_notifier_"
 FLAGS = ["-static", "-O2", "-g0", "-Wall", "-Wextra", "-Werror"]
 PROGRAM = ["judge.c", "../guest/report.c", "../guest/file.c"]
@@ -86,30 +93,55 @@ def git(*words):
     return done.stdout if not done.returncode else None
 
 
+def day_before():
+    """The last commit that is a day older than HEAD; None if the history does not tell."""
+    stamp = git("log", "-1", "--format=%ct")
+    if not stamp:
+        return None
+    base = git("rev-list", "-1", f"--before={int(stamp) - DAY}", "HEAD")
+    return (base or "").strip() or None
+
+
 def changed_files(base):
-    """Files of the kernel whose patches differ from BASE; none if there is no such revision."""
-    names = git("diff", "--name-only", base) or ""
+    """Files of the kernel whose patches differ from BASE, None if that is no revision."""
+    names = git("diff", "--name-only", base, "--") if base else None
+    if names is None:
+        return None
     return {name.removesuffix(".patch") for name in names.splitlines()}
 
 
-def sample(found, files, seed):
-    """Some hooks in FILES and MORE of all, the choice depends on SEED only."""
+def sample(found, files, seed, count=SAMPLE):
+    """COUNT hooks, most of them in FILES if there are; the choice depends on SEED only."""
     def lot(hook):
         return hashlib.sha256(f"{seed} {hook.key}".encode()).digest()
     ranked = sorted(found, key=lot)
-    chosen = [hook for hook in ranked if hook.file in files][:SAMPLE - MORE]
-    chosen += [hook for hook in ranked if hook not in chosen][:MORE]
+    chosen = [hook for hook in ranked if hook.file in (files or ())][:count - count // MORE]
+    chosen += [hook for hook in ranked if hook not in chosen][:count - len(chosen)]
     return [hook for hook in found if hook in chosen]
+
+
+def choose_sample(found, args):
+    base = args.base or day_before()
+    files = changed_files(base)
+    if args.base and files is None:
+        raise MutateError(f"BASE={args.base} is no revision of this repository: name another, or "
+                          "leave it out.")
+    seed = (git("rev-parse", "HEAD") or datetime.date.today().isoformat()).strip()
+    print("sample of all: the history does not tell what changed in a day" if files is None else
+          f"sample of what changed since {base[:12]}", flush=True)
+    return sample(found, files, seed, args.count)
+
+
+def is_at(hook, path):
+    return path in (hook.file, hook.kind) or hook.file.startswith(path.rstrip("/") + "/")
 
 
 def choose(found, args):
     if args.sample:
-        return sample(found, changed_files(args.base), git("rev-parse", "HEAD"))
+        return choose_sample(found, args)
     if not args.paths:
         return found
-    chosen = [hook for hook in found
-              if any(hook.file == path or hook.file.startswith(path.rstrip("/") + "/")
-                     for path in args.paths)]
+    chosen = [hook for hook in found if any(is_at(hook, path) for path in args.paths)]
     if not chosen:
         raise MutateError(f"No hook is in {' '.join(args.paths)}.")
     return chosen
@@ -134,8 +166,9 @@ class Machine:
 
     stop = threading.Event()            # another has failed
 
-    def __init__(self, kernel, judge, out, name):
+    def __init__(self, kernel, judge, out, name, suites=()):
         self.kernel, self.judge, self.out, self.name = kernel, judge, out, name
+        self.command = ",".join(["/judge", "/sites", *(PREFIX + suite for suite in suites)])
         self.boots, self.shown = 0, None
 
     def boot(self, todo):
@@ -163,7 +196,7 @@ class Machine:
             file.writelines(f"{hook.site:06x}\n" for hook in todo)
         words = [sys.executable, os.path.join(BED, "machine", "run.py"), "--kernel", self.kernel,
                  "--out", out, *MACHINE, "--file", f"{self.judge}:/judge", "--file",
-                 f"{sites}:/sites", "--exec", "/judge,/sites"]
+                 f"{sites}:/sites", "--exec", self.command]
         with open(os.path.join(out, "run.log"), "w", encoding="utf-8") as log, \
                 subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                  text=True, errors="replace") as process:
@@ -286,7 +319,7 @@ def elsewhere(others):
 
 def parts(verdicts):
     return (("hooks", [entry for entry in verdicts if entry.hook.kind != "rule"]),
-            ("rules of the core", [entry for entry in verdicts if entry.hook.kind == "rule"]))
+            ("rules of the core and of KVM", [entry for entry in verdicts if entry.hook.kind == "rule"]))
 
 
 def report(verdicts, known, others, out):
@@ -309,8 +342,11 @@ def arguments(argv):
     parser.add_argument("build")
     parser.add_argument("paths", nargs="*", metavar="PATH")
     parser.add_argument("--sample", choices=["changed"])
-    parser.add_argument("--base", default="HEAD~1", help="revision of the repository")
-    return parser.parse_args(argv)
+    parser.add_argument("--base", help="revision of the repository (default: of a day before)")
+    parser.add_argument("--suites", default="", metavar="NAME,...",
+                        help="judge with these only: lifetime,order,...")
+    parser.add_argument("--count", type=int, default=SAMPLE, help="of a sample")
+    return parser.parse_intermixed_args(argv)
 
 
 def main(argv=None):
@@ -325,7 +361,8 @@ def main(argv=None):
         if not tree.build_kernel():
             raise MutateError("The kernel with the mutants did not build.")
         judge = build_judge(out)
-        machines = [Machine(tree.kernel, judge, out, str(number))
+        suites = list(filter(None, args.suites.split(",")))
+        machines = [Machine(tree.kernel, judge, out, str(number), suites)
                     for number in range(1, MACHINES + 1)]
         verdicts = run_all(machines, chosen)
     except (MutateError, hooks.HookError, source.tree.Error, OSError) as error:

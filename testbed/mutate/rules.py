@@ -1,28 +1,177 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Rules of the core, each of which a mutant breaks: beside the hooks, not in their number."""
+"""Rules of the core and of KVM, each of which a mutant breaks: beside the hooks.
+
+An order that only a barrier makes is not among them: x86 keeps most of it anyway. The
+models in testbed/model/ are for these.
+"""
 
 NOTHING = ";"
 CORE = "mm/mmu_notifier.c"
-# File, what is there, what is there in the mutant: two statements or two expressions.
+INTERVAL = "mm/mmu_interval_notifier.c"
+KVM = "virt/kvm/mmu_notifier.c"
+PFNCACHE = "virt/kvm/pfncache.c"
+X86 = "arch/x86/kvm/mmu/mmu.c"
+
+# Statements that more than one mutant changes.
+PUBLISH = """WRITE_ONCE(subs->heard, subs->heard | mn_heard_flags(new->ops));
+	hlist_add_head_rcu(&new->hlist, &subs->list);
+	/* Pairs with the acquire in __mmu_notifier_range_start(). */
+	smp_store_release(&subs->stamp, new->stamp);"""
+HEARD, LINK, STAMP = (PUBLISH.splitlines()[line] for line in (0, 1, 3))
+REGISTER = """ret = mn_publish(subs, subscription);
+	if (ret)
+		return ret;
+
+	/* Dropped when the subscription is off the list for good. */
+	mmgrab(mm);
+	mmu_notifier_drain(mm);"""
+UNREGISTER = """mn_release(subscription, mm);
+	mn_unlink(subs, subscription);
+	mn_wait_callbacks(subs);"""
+WAIT = """smp_store_release(&subs->count, new);
+	/*
+	 * The new pointer before the look at the old counter. Pairs with the
+	 * barrier in mn_walk_begin(), and with the decrement in mn_walk_end().
+	 */
+	if (!atomic_dec_and_test(old)) {
+		wait_var_event(old, !atomic_read(old));
+		smp_acquire__after_ctrl_dep();
+	}"""
+LOOK_AT_OLD = "if (!atomic_dec_and_test(old)) wait_var_event(old, !atomic_read(old));"
+SWITCH = WAIT.splitlines()[0]
+LANES = """smp_store_release(&subs->intervals, itv);
+	mmu_notifier_drain(mm);"""
+FIRST_LOOK = """seq = smp_load_acquire(&interval_sub->invalidate_seq);
+	if (!mi_wait_all(itv, interval_sub))
+		return seq;"""
+SECOND_LOOK = """seq = smp_load_acquire(&interval_sub->invalidate_seq);
+	mi_wait_all(itv, interval_sub);
+	return seq;"""
+STALE = "!mmu_invalidate_retry_gfn(vcpu->kvm, fault->mmu_seq, fault->gfn)"
+PAGE_CACHES = """spin_lock(&kvm->mn_invalidate_lock);
+	kvm->gpc_invalidate_seq++;
+	spin_unlock(&kvm->mn_invalidate_lock);
+
+	gfn_to_pfn_cache_invalidate_start(kvm, start, end);"""
+
+RANGE_END = """kvm_mmu_invalidate_bump(kvm);
+
+	/*
+	 * The new count before the end of the section: pairs with the smp_rmb()
+	 * in mmu_invalidate_retry(), whose caller need not hold mmu_lock. It
+	 * sees the section open or the count moved.
+	 */
+	smp_wmb();"""
+RANGE_CLOSE = """kvm->gpc_invalidate_seq++;
+	/*
+	 * The new count before the end of the range, as in
+	 * kvm_mmu_invalidate_end(). Pairs with the smp_rmb() in
+	 * gpc_invalidate_retry().
+	 */
+	smp_wmb();"""
+MEMSLOTS = """while (kvm->mn_active_invalidate_count) {
+		set_current_state(TASK_UNINTERRUPTIBLE);
+		spin_unlock(&kvm->mn_invalidate_lock);
+		schedule();
+		spin_lock(&kvm->mn_invalidate_lock);
+	}"""
+
+# File, what is there, what is there in the mutant: statements or expressions.
 RULES = [
-    # Aging asks everybody.
+    # Aging asks everybody (C5).
     (CORE, "young |= mn_call_young(sub, mm, start, end, op);",
      "young = young || mn_call_young(sub, mm, start, end, op);"),
-    # A section has an end for those who heard its start, and for no other.
+    # A section has an end for those who heard its start, and for no other (R2, C4).
     (CORE, "mn_is_younger(sub, range->stamp)", "false"),
+    (CORE, "new->stamp = subs->stamp + 1;", "new->stamp = subs->stamp;"),
+    (CORE, PUBLISH, HEARD + STAMP + LINK),
+    (CORE, PUBLISH, LINK + STAMP + HEARD),
+    (CORE, "if (likely(!ret))\n\t\tret = mn_range_start(subs, range);",
+     "if (likely(!ret)) ret = mn_range_start(subs, range); "
+     "range->stamp = READ_ONCE(subs->stamp);"),
     (CORE, "mn_is_younger(sub, refused->stamp)", "true"),
     (CORE, "mn_is_younger(sub, refused->stamp)", "false"),
+    (CORE, "if (range->lane)\n\t\tmmu_interval_section_end(range);\n\treturn ret;",
+     "return ret;"),
     (CORE, "range->flags & READ_ONCE(subs->heard)", "false"),
-    # Registration waits for the sections before it.
-    (CORE, "mmu_notifier_drain(mm);", NOTHING),
+    # Registration waits for the sections before it, and is heard of before that (R2).
+    (CORE, REGISTER, REGISTER.replace("mmu_notifier_drain(mm);", "")),
+    (CORE, REGISTER, "mmu_notifier_drain(mm); " +
+     REGISTER.replace("mmu_notifier_drain(mm);", "")),
     (CORE, "vma_start_write(vma);", NOTHING),
     (CORE, "mn_drain_mapping(mapping);", NOTHING),
     (CORE, "anon_vma_lock_write(root);\n\t\t\tanon_vma_unlock_write(root);", NOTHING),
-    # Unregistration waits for callbacks; release runs once, and nothing after it.
-    (CORE, "mn_release(subscription, mm);", NOTHING),
+    # Unregistration: release, no new callbacks, wait for the old ones (R4, R5).
+    (CORE, UNREGISTER, UNREGISTER.replace("mn_release(subscription, mm);", "")),
+    (CORE, UNREGISTER, "mn_unlink(subs, subscription); mn_release(subscription, mm); "
+     "mn_wait_callbacks(subs);"),
+    (CORE, UNREGISTER, "mn_release(subscription, mm); mn_wait_callbacks(subs); "
+     "mn_unlink(subs, subscription);"),
     (CORE, "mn_wait_walks(subs);", NOTHING),
-    (CORE, "wait_var_event(old, !atomic_read(old));", NOTHING),
-    (CORE, "smp_store_release(&subs->count, new);", NOTHING),
+    (CORE, "synchronize_rcu();", NOTHING),
+    # Who waits for walks, and walks.
+    (CORE, WAIT, WAIT.replace("wait_var_event(old, !atomic_read(old));", "")),
+    (CORE, WAIT, LOOK_AT_OLD + SWITCH),
+    (CORE, "smp_load_acquire(&subs->count) == count", "true"),
+    # Release: once, before pages are freed, and not of what was put (R5).
     (CORE, "test_and_set_bit(MN_RELEASE_CLAIMED, &sub->flags)",
      "(test_and_set_bit(MN_RELEASE_CLAIMED, &sub->flags), false)"),
+    (CORE, "wait_on_bit(&sub->flags, MN_RELEASE_PENDING,\n\t\t\t    TASK_UNINTERRUPTIBLE);",
+     NOTHING),
+    (CORE, "mn_release(sub, mm);\n\t\tmn_unlink(subs, sub);",
+     "mn_unlink(subs, sub); mn_release(sub, mm);"),
+    (CORE, "if (subs->intervals)\n\t\tmmu_interval_release(subs->intervals, mm);", NOTHING),
+    (CORE, "!test_and_set_bit(MN_RELEASE_CLAIMED, &subscription->flags)", "false"),
+    # What was put is freed behind the last callback, and waited for (R6).
+    (CORE, "if (put)\n\t\tmn_wait_callbacks(subs);", NOTHING),
+    (CORE, "flush_workqueue(mn_put_wq);", NOTHING),
+
+    # The count of an interval before the look for open sections (S1), again after a
+    # wait; sections that overlap hold readers off, and no others (S2, S3).
+    (INTERVAL, FIRST_LOOK, "if (!mi_wait_all(itv, interval_sub)) "
+     "return smp_load_acquire(&interval_sub->invalidate_seq);"),
+    (INTERVAL, SECOND_LOOK, SECOND_LOOK.replace("mi_wait_all(itv, interval_sub);", "")),
+    (INTERVAL, SECOND_LOOK, "mi_wait_all(itv, interval_sub); "
+     "return smp_load_acquire(&interval_sub->invalidate_seq);"),
+    (INTERVAL, "(long)(last - range->seq) >= 0", "true"),
+    (INTERVAL, "range->start <= sub->interval_tree.last", "true"),
+    (INTERVAL, "range->end - 1 >= sub->interval_tree.start", "true"),
+    (INTERVAL, "range->seq = lane->seq + MI_SEQ_STEP;", "range->seq = lane->seq;"),
+    # The first interval: on lanes from then on, and no section left that is on none.
+    (INTERVAL, LANES, LANES.replace("mmu_notifier_drain(mm);", "")),
+    (INTERVAL, LANES, "mmu_notifier_drain(mm); " + LANES.splitlines()[0]),
+    (INTERVAL, "smp_load_acquire(&itv->drained)", "true"),
+    # The first reader of an interval waits for sections that looked before it was there.
+    (INTERVAL, "if (!mi_is_all_idle(itv))\n\t\tmi_wait_idle(itv);", NOTHING),
+    (INTERVAL, "lane->phase = !lane->phase;", NOTHING),
+    # Removal: no new callback, wait for the old ones up to the second pass.
+    (INTERVAL, "sub->dead = true;", NOTHING),
+    (INTERVAL, "if (sub->dead)\n\t\t\tcontinue;", NOTHING),
+    (INTERVAL, "mi_wait_pins(sub);", NOTHING),
+    # Who refuses leaves nothing open, and who agreed before is finished.
+    (INTERVAL, "if (unlikely(ret))\n\t\tmmu_interval_section_end(range);", NOTHING),
+    (INTERVAL, "if (first)\n\t\tmi_finish(first, range);",
+     "if (first && agreed) mi_finish(first, range);"),
+
+    # KVM's count moves with a page and at the end of a range (S1, S2); the fault reads it
+    # before its lookup, and looks at it again under mmu_lock.
+    (KVM, "kvm_mmu_invalidate_bump(kvm);\n\tkvm->stat.generic.mmu_notifier_page++;",
+     "kvm->stat.generic.mmu_notifier_page++;"),
+    (KVM, RANGE_END, NOTHING),
+    (X86, "ret = __kvm_mmu_faultin_pfn(vcpu, fault);",
+     "ret = __kvm_mmu_faultin_pfn(vcpu, fault); "
+     "fault->mmu_seq = vcpu->kvm->mmu_invalidate_seq;"),
+    (X86, STALE, "true"),
+    (X86, STALE, "!mmu_invalidate_covers_gfn(vcpu->kvm, fault->gfn)"),
+    (X86, STALE, "(vcpu->kvm->mmu_invalidate_seq == fault->mmu_seq)"),
+    # An open section elsewhere makes nobody retry (S3).
+    (X86, STALE, "!mmu_invalidate_retry(vcpu->kvm, fault->mmu_seq)"),
+    # Memslots do not change in a section.
+    (KVM, MEMSLOTS, NOTHING),
+    # The same for pfn caches.
+    (PFNCACHE, "READ_ONCE(kvm->mn_active_invalidate_count)", "false"),
+    (PFNCACHE, "READ_ONCE(kvm->gpc_invalidate_seq) != gpc_seq", "false"),
+    (KVM, PAGE_CACHES, "gfn_to_pfn_cache_invalidate_start(kvm, start, end);"),
+    (KVM, RANGE_CLOSE, NOTHING),
+    (KVM, "kvm_mn_range_gpcs(kvm, range->start, range->end);", NOTHING),
 ]

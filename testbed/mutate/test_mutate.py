@@ -5,6 +5,7 @@ import contextlib
 import io
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -52,6 +53,21 @@ static inline bool clear_flush_young_ptes_notify(struct vm_area_struct *vma)
 }
 #endif
 """
+
+
+def git(*words, **env):
+    subprocess.run(["git", *words], check=True, env={**os.environ, **env}, capture_output=True)
+
+
+def commit(top, path, age):
+    """A commit in TOP that adds PATH, AGE seconds behind the first one."""
+    os.makedirs(os.path.dirname(os.path.join(top, path)), exist_ok=True)
+    with open(os.path.join(top, path), "w", encoding="utf-8"):
+        pass
+    git("-C", top, "init", "-q")
+    git("-C", top, "add", ".")
+    git("-C", top, "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "-m", "t",
+        GIT_COMMITTER_DATE=f"{1000000000 + age} +0000")
 
 
 def toy_hooks():
@@ -299,18 +315,53 @@ class Choice(unittest.TestCase):
 
     def test_sample(self):
         found = toy_hooks() + hooks.find("mm/other.c", TOY)
-        chosen = mutate.sample(found, {"mm/other.c"}, "a")
-        self.assertEqual(chosen, mutate.sample(found, {"mm/other.c"}, "a"))
+        chosen = mutate.sample(found, {"mm/other.c"}, "a", 8)
+        self.assertEqual(chosen, mutate.sample(found, {"mm/other.c"}, "a", 8))
         self.assertEqual(sum(hook.file == "mm/other.c" for hook in chosen), 6)
-        self.assertEqual(len(chosen), 6 + mutate.MORE)
-        few = mutate.sample(found, set(), "a")
-        self.assertEqual(len(few), mutate.MORE)
-        self.assertNotEqual([few] * 9, [mutate.sample(found, set(), seed) for seed in "bcdefghij"])
+        self.assertEqual(len(chosen), 8)
+        for files in (set(), None):
+            few = mutate.sample(found, files, "a", 4)
+            self.assertEqual(len(few), 4)
+            self.assertNotEqual([few] * 9, [mutate.sample(found, files, seed, 4)
+                                            for seed in "bcdefghij"])
+
+    def choose_in(self, top, *words):
+        found = toy_hooks() + hooks.find("mm/other.c", TOY)
+        with mock.patch.object(mutate, "ROOT", top), \
+                contextlib.redirect_stdout(io.StringIO()) as said:
+            chosen = mutate.choose(found, mutate.arguments(["b", "--sample", "changed",
+                                                            "--count", "4", *words]))
+        return chosen, said.getvalue()
+
+    def test_sample_of_a_day(self):
+        with tempfile.TemporaryDirectory() as top:
+            chosen, said = self.choose_in(top)
+            self.assertEqual((len(chosen), "of all" in said), (4, True))    # no repository
+            commit(top, "mm/toy.c.patch", 0)
+            commit(top, "mm/other.c.patch", 2 * mutate.DAY)
+            commit(top, "mm/else.c.patch", 2 * mutate.DAY + 60)
+            chosen, said = self.choose_in(top)
+            self.assertIn("changed since", said)
+            self.assertGreaterEqual(sum(hook.file == "mm/other.c" for hook in chosen), 3)
+            with tempfile.TemporaryDirectory() as shallow:
+                git("clone", "-q", "--depth", "1", "file://" + top, shallow)
+                chosen, said = self.choose_in(shallow)
+                self.assertEqual((len(chosen), "of all" in said), (4, True))
+            with self.assertRaisesRegex(mutate.MutateError, "BASE=nothing"):
+                self.choose_in(top, "--base", "nothing")
 
     def test_a_path_without_hooks(self):
         args = mutate.arguments(["build", "mm/nothing.c"])
         with self.assertRaisesRegex(mutate.MutateError, "mm/nothing.c"):
             mutate.choose(toy_hooks(), args)
+
+    def test_options_before_paths(self):
+        args = mutate.arguments(["b", "--suites", "order", "mm", "rule"])
+        self.assertEqual((args.suites, args.paths), ("order", ["mm", "rule"]))
+
+    def test_kinds(self):
+        kinds = {hook.kind for hook in mutate.choose(toy_hooks(), mutate.arguments(["b", "page"]))}
+        self.assertEqual(kinds, {"page"})
 
     def test_paths(self):
         for path in ("mm", "mm/", "mm/toy.c"):
