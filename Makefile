@@ -123,7 +123,7 @@ run: kernel ## The main job: a KVM guest larger than its host's memory swaps, it
 model: deps ## Search the Promela models of registration, sections and teardown
 	@$(py) $(bed)/model/model.py $(BUILD)
 
-check: kernel ## All tests: conversion, removal, models, KUnit, races, samples, guests that swap
+check: kernel ## All tests: conversion, removal, models, KUnit, races, samples, guests that swap, some mutants
 	@$(py) $(bed)/check.py --kernel $(notdir $(kernel)) $(BUILD) $(checks_$(ARCH))
 
 samples: kernel ## GRU, XPMEM and the sample driver at work, each tested: a table

@@ -36,6 +36,9 @@ MIRRORS = {"mirror": ["--operations", "60000"],
            "mirror-blind": ["--operations", "12000", "--blind", "1"]}
 REPLAYED = ("mirror-broken", "mirror-blind")
 
+# Mutants of the sample: a machine with all of them runs every suite once before.
+MUTANTS = "6"
+
 # Kinds of guest memory: more options, and what must not be 0 at the end. THP is
 # off by default on a host this small.
 THP = "/sys/kernel/mm/transparent_hugepage/enabled:madvise"
@@ -263,9 +266,23 @@ def guest_faults(out, wanted):
     return faults
 
 
+def mutation(steps):
+    """A sample of hooks and rules taken out: tests notice"""
+    code, text = steps.run("mutation", sys.executable, os.path.join(HERE, "mutate", "mutate.py"),
+                           steps.build, "--sample", "changed", "--count", MUTANTS, show=True)
+    counts = re.search(r"^(\d+) mutants, (\d+) killed", text, re.M)
+    wrong = re.findall(r"^fault: (.*)$", text, re.M)
+    steps.faults += [f"mutation: {line}" for line in wrong]
+    if not counts:
+        steps.show("mutation", text)
+        return 0, 1
+    failed = max(len(wrong), int(code != 0))
+    return max(int(counts[1]) - failed, 0), failed
+
+
 # Step and its usual seconds on two cores.
 STEPS = [(testbed, 30), (conversion, 10), (removal, 5), (model, 30), (baseline, 240), (kunit, 60),
-         (races, 120), (samples, 30), (mirror, 120), (guests, 180)]
+         (races, 120), (samples, 30), (mirror, 120), (guests, 180), (mutation, 240)]
 
 
 def main():
