@@ -460,11 +460,19 @@ void mnk_expect_running(struct kunit *test, struct mnk_thread *thread)
 	KUNIT_EXPECT_FALSE(test, completion_done(&thread->done));
 }
 
+/* Off its run queue: neither woken already, nor on its way to sleep. */
+static bool mnk_sleeps(const struct task_struct *task)
+{
+	unsigned int state = READ_ONCE(task->__state);
+
+	return state != TASK_RUNNING && state != TASK_WAKING &&
+	       (!READ_ONCE(task->on_rq) || task->se.sched_delayed);
+}
+
 static bool mnk_rests(struct mnk_thread *thread)
 {
 	return completion_done(&thread->done) ||
-	       (READ_ONCE(thread->started) &&
-		READ_ONCE(thread->task->__state) != TASK_RUNNING);
+	       (READ_ONCE(thread->started) && mnk_sleeps(thread->task));
 }
 
 static void mnk_wait_rest(struct kunit *test, struct mnk_thread *thread)
