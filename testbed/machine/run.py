@@ -151,7 +151,8 @@ def arch_of(kernel, job):
 
 
 def kernel_arguments(args, arch, seed):
-    words = [f"console={arch.console}", "panic=-1", f"mn.job={args.job}", f"mn.seed={seed}",
+    words = [f"console={arch.console}", "panic=-1", *arch.parameters,
+             f"mn.job={args.job}", f"mn.seed={seed}",
              f"mn.swap={args.swap}", f"mn.swap_mb={args.swap_mb}"]
     if args.guest_mb:
         words.append(f"mn.guest_mb={args.guest_mb}")

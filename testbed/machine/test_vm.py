@@ -335,8 +335,8 @@ class CommandLine(unittest.TestCase):
     def test_parameters_reach_the_kernel(self):
         args = run.parse(self.GIVEN + ["--passes", "7", "--kernel-arg", "quiet"])
         words = run.kernel_arguments(args, arch.ARCHES["x86_64"], 5).split()
-        for word in ("console=ttyS0", "mn.job=linux-guest", "mn.seed=5", "mn.passes=7",
-                     "mn.guest_mb=300", "quiet"):
+        for word in ("console=ttyS0", "no_timer_check", "mn.job=linux-guest", "mn.seed=5",
+                     "mn.passes=7", "mn.guest_mb=300", "quiet"):
             self.assertIn(word, words)
 
     def test_a_clock_of_instructions_waits_for_the_disk(self):
