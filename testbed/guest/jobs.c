@@ -99,7 +99,7 @@ static void linux_guest(void)
 static void small_guest(void)
 {
 	static const char *const options[] = {
-		"vcpus", "passes", "seed", "mode", "churn", "corrupt",
+		"vcpus", "passes", "seed", "mode", "churn", "corrupt", "file",
 	};
 	long guests = param_number("guests", 1), megabytes = param_number("guest_mb", 192);
 
@@ -109,6 +109,7 @@ static void small_guest(void)
 		add(&args, "/small_guest");
 		add(&args, "--hold");
 		add(&args, "--mb=%ld", megabytes);
+		add(&args, "--file_mb=%ld", i * megabytes);
 		for (size_t o = 0; o < sizeof(options) / sizeof(*options); o++)
 			if (param(options[o], NULL))
 				add(&args, "--%s=%s", options[o], param(options[o], ""));

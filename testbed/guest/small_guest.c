@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "guest_memory.h"
 #include "report.h"
 #include "small_guest.h"
 
@@ -24,25 +25,28 @@
 #define MAX_VCPUS 8
 #define SCATTER 7919u		/* prime: the scattered pass visits each page once */
 #define TOO_MANY 65536		/* mismatches, each of which is an exit: no use to go on */
+#define SLOTS 8			/* while they change */
+#define SLOT_US 30000		/* between two changes: each zaps what the guest has mapped */
 
 static struct {
 	long mb, vcpus, passes, seed, corrupt;
 	const char *mode, *churn;
+	const char *file;	/* mapped from file_mb on */
+	long file_mb;
 	int hold;		/* wait for a line before the VM goes away */
-} options = { 192, 2, 2, 1, 0, "anon", "none", 0 };
+} options = { 192, 2, 2, 1, 0, "anon", "none", "", 0, 0 };
 
 struct vcpu {
 	int fd, number;
 	pthread_t thread;
 	struct kvm_run *run;
 	uint32_t start, pages;
-	long passes_done, pages_verified, exits, interrupted, mismatches;
+	long pages_verified, exits, emulated, interrupted, mismatches;
 };
 
 static struct vcpu vcpus[MAX_VCPUS];
 static int kvm_fd, vm_fd;
 static long run_size;
-static unsigned char *memory;
 static atomic_int churn_stop;
 static long churn_calls;
 
@@ -71,41 +75,21 @@ int checked(int result, const char *what)
 	return result;
 }
 
-static unsigned char *allocate(size_t size)
+static int churns(const char *what)
 {
-	int shared = !strcmp(options.mode, "shmem"), fd = -1;
-	void *at;
-
-	if (shared) {
-		fd = checked(memfd_create("guest", 0), "memfd_create");
-		checked(ftruncate(fd, size), "ftruncate");
-	}
-	at = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		  shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, fd, 0);
-	if (at == MAP_FAILED)
-		fail("mmap of %zu bytes: %s", size, strerror(errno));
-	if (!strcmp(options.mode, "thp"))
-		checked(madvise(at, size, MADV_HUGEPAGE), "MADV_HUGEPAGE");
-	else if (!strcmp(options.mode, "ksm"))
-		checked(madvise(at, size, MADV_MERGEABLE), "MADV_MERGEABLE");
-	else if (!shared && strcmp(options.mode, "anon"))
-		fail("mode %s is unknown", options.mode);
-	return at;
+	return !strcmp(options.churn, what);
 }
 
 static void create_vm(void)
 {
-	size_t size = (size_t)options.mb << 20;
-	struct kvm_userspace_memory_region region = { .memory_size = size };
-
 	kvm_fd = checked(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
 	if (ioctl(kvm_fd, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
 		fail("unexpected KVM API version");
 	vm_fd = checked(ioctl(kvm_fd, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
 	run_size = checked(ioctl(kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
-	memory = allocate(size);
-	region.userspace_addr = (uintptr_t)memory;
-	checked(ioctl(vm_fd, KVM_SET_USER_MEMORY_REGION, &region), "KVM_SET_USER_MEMORY_REGION");
+	memory_allocate(options.mode, (size_t)options.mb << 20, options.file,
+			(size_t)options.file_mb << 20);
+	slots_create(vm_fd, churns("slots") ? SLOTS : 1);
 	sg_prepare_memory(memory);
 }
 
@@ -162,16 +146,21 @@ static long report_sums(void)
 	struct vcpu sum = { 0 };
 
 	for (int i = 0; i < options.vcpus; i++) {
+		sum.pages += vcpus[i].pages;
 		sum.pages_verified += vcpus[i].pages_verified;
 		sum.mismatches += vcpus[i].mismatches;
 		sum.exits += vcpus[i].exits;
+		sum.emulated += vcpus[i].emulated;
 		sum.interrupted += vcpus[i].interrupted;
 	}
+	report("pages", "%u", sum.pages);
 	report("pages_verified", "%ld", sum.pages_verified);
 	report("mismatches", "%ld", sum.mismatches);
 	report("exits", "%ld", sum.exits);
 	report("interrupted", "%ld", sum.interrupted);
 	report("churn_calls", "%ld", churn_calls);
+	report("accesses_without_slot", "%ld", sum.emulated);
+	memory_report();
 	return sum.mismatches;
 }
 
@@ -216,6 +205,10 @@ static int handle_exit(struct vcpu *vcpu, long pass)
 		report_mismatch(vcpu);
 		return 0;
 	}
+	if (slots_access(vcpu->run)) {
+		vcpu->emulated++;
+		return 0;
+	}
 	fail("vcpu %d: unexpected exit %u (suberror %u) at 0x%llx", vcpu->number,
 	     vcpu->run->exit_reason, vcpu->run->internal.suberror,
 	     (unsigned long long)sg_pc(vcpu->fd));
@@ -254,6 +247,8 @@ static void *vcpu_thread(void *argument)
 	for (long pass = 0; pass <= options.passes; pass++) {
 		begin_pass(vcpu, pass);
 		run_pass(vcpu, pass);
+		if (!pass)
+			memory_filled(vcpu->start, (size_t)vcpu->pages * PAGE);
 		if (options.corrupt == pass + 1)
 			corrupt_one_word(vcpu);
 	}
@@ -281,18 +276,27 @@ static void verify_from_host(struct vcpu *vcpu)
 }
 
 /* Takes pages away from the running guest, here and there. */
+static void page_out(unsigned int *random)
+{
+	size_t size = (size_t)options.mb << 20, step = 64 * PAGE;
+	size_t at = (rand_r(random) % (size / step)) * step;
+
+	if (madvise(memory + at, step, MADV_PAGEOUT) && errno != EAGAIN)
+		fail("MADV_PAGEOUT: %s", strerror(errno));
+}
+
 static void *churn_thread(void *argument)
 {
 	unsigned int random = options.seed;
-	size_t size = (size_t)options.mb << 20, step = 64 * PAGE;
 
 	(void)argument;
-	while (!churn_stop) {
-		size_t at = (rand_r(&random) % (size / step)) * step;
-
-		if (madvise(memory + at, step, MADV_PAGEOUT) && errno != EAGAIN)
-			fail("MADV_PAGEOUT: %s", strerror(errno));
-		churn_calls++;
+	for (; !churn_stop; churn_calls++) {
+		if (churns("pageout")) {
+			page_out(&random);
+		} else {
+			slots_change(&random);
+			usleep(SLOT_US);
+		}
 	}
 	return NULL;
 }
@@ -309,9 +313,9 @@ static void run_vcpus(void)
 static void run_guest(void)
 {
 	pthread_t thread;
-	int churn = strcmp(options.churn, "none") != 0;
+	int churn = !churns("none");
 
-	if (churn && strcmp(options.churn, "pageout"))
+	if (churn && !churns("pageout") && !churns("slots"))
 		fail("churn %s is unknown", options.churn);
 	if (churn && pthread_create(&thread, NULL, churn_thread, NULL))
 		fail("a thread cannot be created");
@@ -343,8 +347,10 @@ static const struct {
 	{ "passes", &options.passes, NULL },
 	{ "seed", &options.seed, NULL },
 	{ "corrupt", &options.corrupt, NULL },	/* pass before which a bit is flipped */
-	{ "mode", NULL, &options.mode },	/* anon, thp, shmem, ksm */
-	{ "churn", NULL, &options.churn },	/* none, pageout */
+	{ "mode", NULL, &options.mode },	/* anon, thp, shmem, ksm, file */
+	{ "file", NULL, &options.file },
+	{ "file_mb", &options.file_mb, NULL },
+	{ "churn", NULL, &options.churn },	/* none, pageout, slots */
 };
 
 /* "--name=value" */
