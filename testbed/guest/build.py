@@ -12,7 +12,7 @@ FLAGS = ["-static", "-O2", "-g0", "-pthread", "-Wall", "-Wextra", "-Werror",
          "-I" + SHARED]
 PROGRAMS = {
     "init": ["init.c", "jobs.c", "guests.c", "counter.c", "trace.c", "swap.c",
-             "sample.c", "file.c", "param.c", "report.c"],
+             "fault.c", "sample.c", "file.c", "param.c", "report.c"],
     "workload": ["workload.c", "file.c", "param.c", "report.c"],
     # FOLDER: that of the architecture in the kernel.
     "small_guest": ["small_guest.c", "guest_memory.c", "small_guest_{folder}.c",

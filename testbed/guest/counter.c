@@ -16,7 +16,7 @@
 
 static const char *const vmstat_names[] = {
 	"pswp", "pgsteal_", "pgscan_", "pgmajfault", "pgmigrate_", "thp_", "ksm_", "cow_ksm",
-	"compact_success", "swap_ra", "numa_pte_updates", "oom_kill",
+	"compact_success", "swap_ra", "numa_pte_updates", "oom_kill", "workingset_refault_",
 };
 
 static struct counters vmstat_before;
@@ -181,14 +181,25 @@ void vmstat_begin(void)
 	vmstat_read(&vmstat_before);
 }
 
-void vmstat_report(void)
+static struct counters *vmstat_now(void)
 {
 	static struct counters now;
 
+	memset(&now, 0, sizeof(now));
 	vmstat_read(&now);
 	for (int i = 0; i < now.count; i++)
 		now.entry[i].value -= counter_get(&vmstat_before, now.entry[i].name);
-	counter_report(&now, "vmstat");
+	return &now;
+}
+
+long long vmstat_since(const char *name)
+{
+	return counter_get(vmstat_now(), name);
+}
+
+void vmstat_report(const char *prefix)
+{
+	counter_report(vmstat_now(), prefix);
 }
 
 static long long elapsed_ns(void)

@@ -20,8 +20,10 @@ void counter_report(const struct counters *set, const char *prefix);
 void kvm_counters(struct counters *set, int pid);
 /* Adds what debugfs tells of the MMU notifiers of process @pid. */
 void subscriber_counters(struct counters *set, int pid);
+/* What /proc/vmstat counted since vmstat_begin(): all of it, or one counter. */
 void vmstat_begin(void);
-void vmstat_report(void);
+void vmstat_report(const char *prefix);
+long long vmstat_since(const char *name);
 /* Time of the job, and how much of it the CPUs were idle. */
 void time_begin(void);
 void time_report(void);

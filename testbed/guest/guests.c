@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "counter.h"
+#include "fault.h"
 #include "file.h"
 #include "guests.h"
 #include "report.h"
@@ -48,6 +49,11 @@ static time_t seconds(void)
 	return now.tv_sec;
 }
 
+static int number_of(const struct guest *guest)
+{
+	return guest - guests;
+}
+
 static void make_pipe(int ends[2])
 {
 	if (pipe2(ends, O_CLOEXEC))
@@ -79,8 +85,10 @@ void guest_start(char *const argv[])
 	guest->pid = fork();
 	if (guest->pid < 0)
 		fail("fork: %s", strerror(errno));
-	if (!guest->pid)
+	if (!guest->pid) {
+		fault_enter(number_of(guest));
 		run(argv, in[0], out[1], console[1]);
+	}
 	close(in[0]);
 	close(out[1]);
 	close(console[1]);
@@ -88,11 +96,6 @@ void guest_start(char *const argv[])
 	guest->results.fd = out[0];
 	guest->console.fd = console[0];
 	guest->heard = seconds();
-}
-
-static int number_of(const struct guest *guest)
-{
-	return guest - guests;
 }
 
 /* A guest may name any key: only ours may be called "verdict". */
@@ -136,6 +139,8 @@ static void result_line(struct guest *guest, char *line)
 		report_sums();
 		fail("guest %d: %s", number_of(guest), line + 13);
 	}
+	if (fault_kills(number_of(guest)))
+		fail("guest %d had to be killed and has passed", number_of(guest));
 	guest->passed = 1;
 	if (write(guest->commands, "go\n", 3) != 3)
 		fail("guest %d does not read its input", number_of(guest));
@@ -176,14 +181,28 @@ static void drain(struct guest *guest, struct stream *stream, line_handler *hand
 	}
 }
 
+static void tell_end(const struct guest *guest, int status)
+{
+	char key[32];
+
+	snprintf(key, sizeof(key), "guest%d", number_of(guest));
+	report_number(key, "pid", guest->pid);
+	report_number(key, "signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+}
+
 static void reap(struct guest *guest)
 {
 	int status;
 
 	if (waitpid(guest->pid, &status, 0) != guest->pid)
 		fail("waitpid: %s", strerror(errno));
+	tell_end(guest, status);
 	guest->pid = 0;
 	close(guest->commands);
+	if (fault_kills(number_of(guest))) {
+		fault_killed(number_of(guest), status);
+		return;
+	}
 	if (!guest->passed)
 		fail("guest %d ended without a verdict (status 0x%x)", number_of(guest), status);
 	if (status)
@@ -290,7 +309,9 @@ void guests_wait(long silence_seconds)
 	if (!guest_count)
 		fail("no guest was started");
 	while (serve_all(silence_seconds))
-		;
+		if (guests[0].pid && !guests[0].passed)
+			fault_strike(guests[0].pid);
+	fault_report();
 	report_sums();
 }
 

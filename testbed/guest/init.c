@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "counter.h"
+#include "fault.h"
 #include "file.h"
 #include "guests.h"
 #include "jobs.h"
@@ -118,7 +119,7 @@ int main(void)
 	report("host_kb", "%ld", meminfo_kb("MemTotal:"));
 	load_modules(param("modules", ""));
 	write_settings(param("write", ""));
-	swap_start(param("swap", "zram"), param_number("swap_mb", 1024));
+	swap_start(param("swap", "zram"), fault_swap_mb(param_number("swap_mb", 1024)));
 	trace_events(param("trace", ""));
 	trace_functions(param("probe", ""));
 	vmstat_begin();
@@ -126,7 +127,7 @@ int main(void)
 	report("progress", "job %s starts", param("job", "none"));
 	job_run(param("job", "none"));
 	time_report();
-	vmstat_report();
+	vmstat_report("vmstat");
 	trace_report();
 	pass();
 	power_off(0);

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "guests.h"
 #include "jobs.h"
 #include "param.h"
@@ -103,6 +104,7 @@ static void small_guest(void)
 	};
 	long guests = param_number("guests", 1), megabytes = param_number("guest_mb", 192);
 
+	fault_begin();
 	for (long i = 0; i < guests; i++) {
 		struct args args = { 0 };
 

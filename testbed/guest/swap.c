@@ -16,7 +16,7 @@
 #define PAGE 4096u
 #define HEADER_VERSION 1024	/* offset of version, last page, bad pages */
 
-static void write_header(const char *device)
+static void write_header(const char *device, long megabytes)
 {
 	static unsigned char page[PAGE];
 	uint64_t bytes = 0;
@@ -25,6 +25,8 @@ static void write_header(const char *device)
 
 	if (fd < 0 || ioctl(fd, BLKGETSIZE64, &bytes))
 		fail("swap device %s: %s", device, strerror(errno));
+	if (bytes > (uint64_t)megabytes << 20)
+		bytes = (uint64_t)megabytes << 20;
 	header[1] = bytes / PAGE - 1;
 	memcpy(page + HEADER_VERSION, header, sizeof(header));
 	memcpy(page + PAGE - 10, "SWAPSPACE2", 10);
@@ -69,7 +71,7 @@ void swap_start(const char *kind, long megabytes)
 	} else if (strcmp(kind, "disk")) {
 		fail("swap kind %s is unknown", kind);
 	}
-	write_header(device);
+	write_header(device, megabytes);
 	if (swapon(device, 0))
 		fail("swapon %s: %s", device, strerror(errno));
 	report("swap_total_kb", "%ld", meminfo_kb("SwapTotal:"));
