@@ -23,14 +23,18 @@ on	:= $(patsubst %,-%,$(filter-out x86_64,$(ARCH)))
 kernel	:= $(BUILD)/kernel$(on)
 fragments := $(config)/base.config $(config)/$(ARCH).config $(config)/kunit.config
 
-# Options of "make run". Empty: the default of the job.
-GUEST	?= $(firstword $(guests))
+# Options of "make run". Empty: the default of the job. What small guests consist of
+# and go through: testbed/machine/variant.py.
+GUEST	?= $(if $(MEMORY)$(FAULT)$(MEMCG_MB),small-guest,$(firstword $(guests)))
+MEMORY	?=
+FAULT	?=
+MEMCG_MB ?=
 HOST_MB	?=
 GUEST_MB ?=
 GUESTS	?=
 PASSES	?=
 SEED	?=
-SWAP	?= zram
+SWAP	?=
 LRU	?= mglru
 REPEAT	?=
 
@@ -73,13 +77,14 @@ opt	= $(if $($(1)),$(2) $($(1)))
 build_kernel = $(py) $(bed)/machine/build_kernel.py --arch $(ARCH) $(BUILD)/tree
 
 .DEFAULT_GOAL := help
-.PHONY: help arch deps base mainline tree refresh check-refresh series kernel run \
+.PHONY: help arch deps base mainline tree refresh check-refresh series kernel options run \
 	model check samples mirror mirror-debug mutate clients peers bench debug-kernel \
 	run-debug check-debug lint clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'Options of run: ARCH=x86_64|arm64 GUEST=linux-guest|small-guest (arm64: small-guest) SWAP=zram|disk LRU=mglru|classic HOST_MB= GUEST_MB= GUESTS= PASSES= SEED= REPEAT='
+	@echo 'With small guests: MEMORY=anon|thp|ksm|shmem|file FAULT=kill|oom|swap-full|memslots MEMCG_MB='
 
 arch:
 ifeq ($(filter $(ARCH),$(arches)),)
@@ -112,13 +117,20 @@ series: tree ## Write the mail series to build/series
 kernel: tree ## Build the kernel of the machine
 	@$(build_kernel) $(kernel) $(fragments)
 
-run: kernel ## The main job: a KVM guest larger than its host's memory swaps, its data is verified
+run_job = $(py) $(bed)/machine/run.py --kernel $(kernel) --out $(BUILD)/run$(on) \
+	--job $(GUEST) --lru $(LRU) --trace $(trace) --write $(count) --picture \
+	$(call opt,SWAP,--swap) $(call opt,MEMORY,--memory) $(call opt,FAULT,--fault) \
+	$(call opt,MEMCG_MB,--memcg-mb) $(call opt,HOST_MB,--host-mb) \
+	$(call opt,GUEST_MB,--guest-mb) $(call opt,GUESTS,--guests) \
+	$(call opt,PASSES,--passes) $(call opt,SEED,--seed) $(call opt,REPEAT,--repeat)
+
+# Options that exclude each other are told before anything is built.
+options: deps
+	@$(run_job) --only-check
+
+run: options kernel ## The main job: a KVM guest larger than its host's memory swaps, its data is verified
 	@$(bed)/deps $(BUILD) gnuplot-nox
-	@$(py) $(bed)/machine/run.py --kernel $(kernel) --out $(BUILD)/run$(on) \
-		--job $(GUEST) --swap $(SWAP) --lru $(LRU) --trace $(trace) --write $(count) --picture \
-		$(call opt,HOST_MB,--host-mb) $(call opt,GUEST_MB,--guest-mb) \
-		$(call opt,GUESTS,--guests) $(call opt,PASSES,--passes) \
-		$(call opt,SEED,--seed) $(call opt,REPEAT,--repeat)
+	@$(run_job)
 
 model: deps ## Search the Promela models of registration, sections and teardown
 	@$(py) $(bed)/model/model.py $(BUILD)

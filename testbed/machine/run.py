@@ -19,6 +19,7 @@ import build_kernel  # noqa: E402
 import gnuplot  # noqa: E402
 import history  # noqa: E402
 import initramfs  # noqa: E402
+import variant  # noqa: E402
 import verdict  # noqa: E402
 import vm  # noqa: E402
 
@@ -35,7 +36,7 @@ JOBS = {
     "none": {"promises": set(), "host_mb": 256, "guest_mb": 0, "usual": 5, "limit": 120},
 }
 # Options handed to init as mn.<key>=<value> when given.
-COUNTS = ["guests", "passes", "percent", "vcpus", "operations", "broken", "blind"]
+COUNTS = ["guests", "passes", "percent", "vcpus", "operations", "broken", "blind", "memcg_mb"]
 FORWARDED = COUNTS + ["mode", "churn", "corrupt", "trace", "probe", "write", "exec", "silence",
                       "modules", "qemu_args", "guest_append", "guest_loglevel"]
 # What turns the lists of pages into which.
@@ -77,17 +78,22 @@ def parser():
                    help="one CPU whose nanoseconds are its instructions")
     p.add_argument("--qemu-arg", action="append", default=[], help="one more word for QEMU")
     p.add_argument("--kernel-arg", action="append", default=[], help="one more kernel parameter")
-    p.add_argument("--swap", choices=["zram", "disk", "none"], default="zram")
+    p.add_argument("--swap", choices=["zram", "disk", "none"],
+                   help="default zram, or what the variant needs")
     p.add_argument("--swap-mb", type=positive, default=1024)
     p.add_argument("--expect-swap", choices=["yes", "no"],
                    help="default: yes when the job promises it and there is swap")
     # The classic lists run out of memory on a loaded machine, mainline's as well:
     # this host has no page cache, and reclaim waits for inactive pages.
     p.add_argument("--lru", choices=sorted(LRUS), default="mglru", help="default mglru")
+    p.add_argument("--memory", choices=variant.MEMORIES,
+                   help="what small guests consist of (default anon)")
+    p.add_argument("--fault", choices=variant.FAULTS, help="what small guests go through")
     p.add_argument("--seed", type=positive, default=1)
     p.add_argument("--limit", type=positive, help="seconds until the run has failed")
     p.add_argument("--quiet", type=positive, metavar="SECONDS",
                    help="a machine that reports nothing for so long has failed")
+    p.add_argument("--only-check", action="store_true", help="of the options; runs nothing")
     p.add_argument("--repeat", type=positive, default=1, help="runs, each with the next seed")
     p.add_argument("--picture", action="store_true", help="draw what the guests and the host did")
     p.add_argument("--file", type=pair(":"), action="append", default=[],
@@ -113,9 +119,10 @@ def parse(argv):
     args = parser().parse_args(argv)
     job = JOBS[args.job]
     given = args.limit
-    for name in ("host_mb", "guest_mb", "limit"):
-        if getattr(args, name) is None:
-            setattr(args, name, job[name])
+    args.limit = given or job["limit"]
+    variant.apply(args, job)
+    if why := variant.conflict(args):
+        parser().error(why)
     if args.cpus is None:
         args.cpus = 1 if args.icount else job.get("cpus", 2)
     if args.icount:
@@ -133,7 +140,9 @@ def parse(argv):
         args.promises.discard("swap")
     if args.expect_swap == "yes":
         args.promises.add("swap")
-    if args.swap != "none":
+    if args.memory == "file":
+        args.promises.add("file")
+    if args.swap != "none" or args.memory:
         args.write = ",".join(filter(None, [LRUS[args.lru], args.write]))
     args.usual = job["usual"]
     return args
@@ -158,6 +167,10 @@ def kernel_arguments(args, arch, seed):
         words.append(f"mn.guest_mb={args.guest_mb}")
     words += [f"mn.{name}={getattr(args, name)}" for name in FORWARDED
               if getattr(args, name) is not None]
+    if args.fault in variant.DEADLY:
+        words.append(f"mn.fault={args.fault}")
+    if args.memory == "file":
+        words.append(f"mn.file={'/dev/vdb' if args.swap == 'disk' else '/dev/vda'}")
     if args.job == "kunit":
         words.append("kunit.enable=1")
     words += args.kernel_arg
@@ -184,13 +197,17 @@ def make_initrd(args, arch):
                           inner, extra)
 
 
-def make_disk(args, out):
-    if args.swap != "disk":
-        return None
-    path = os.path.join(out, "swap.img")
-    with open(path, "wb") as file:
-        file.truncate(args.swap_mb << 20)
-    return path
+def make_disks(args, out):
+    """In this order /dev/vda and /dev/vdb."""
+    sizes = {"swap": args.swap_mb if args.swap == "disk" else 0,
+             "memory": args.guest_mb * (args.guests or 1) if args.memory == "file" else 0}
+    paths = []
+    for name, megabytes in sizes.items():
+        if megabytes:
+            paths.append(os.path.join(out, name + ".img"))
+            with open(paths[-1], "wb") as file:
+                file.truncate(megabytes << 20)
+    return paths
 
 
 def draw(results, name, path):
@@ -214,12 +231,16 @@ def run_once(args, arch, initrd, number):
 
     words = vm.command(arch, initramfs.image(args.kernel, arch), initrd,
                        kernel_arguments(args, arch, seed), out, memory=args.host_mb,
-                       cpus=args.cpus, disk=make_disk(args, out),
+                       cpus=args.cpus, disks=make_disks(args, out),
                        accel=args.accel) + args.qemu_arg
     seconds, ended = vm.run(words, out, args.limit, show, args.quiet)
     results = verdict.Results(vm.read_log(out, "results"))
     consoles = {"console": vm.read_log(out, "console"), "guest": vm.read_log(out, "guest")}
+    kills = []
+    if args.fault in variant.CONSTRAINTS:
+        consoles["console"], kills = variant.oom_reports(consoles["console"])
     faults = verdict.judge(results, consoles, args.promises, ended)
+    faults += variant.judge(args, results, kills)
     with open(os.path.join(out, "results.json"), "w", encoding="utf-8") as file:
         json.dump({"job": args.job, "arch": arch.name, "seed": seed,
                    "passed": not faults, "faults": faults,
@@ -239,6 +260,8 @@ def run_once(args, arch, initrd, number):
 
 def main(argv=None):
     args = parse(argv)
+    if args.only_check:
+        return 0
     signal.signal(signal.SIGTERM, build_kernel.interrupted)
     try:
         os.makedirs(args.out, exist_ok=True)

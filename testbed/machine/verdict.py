@@ -173,6 +173,17 @@ COUNTERS = {
     "kvm.pf_retry_section": "KVM: faults retried, section open",
     "kvm.pf_retry_seq": "KVM: faults retried, count moved",
 }
+# What guests went through, told when it happened.
+WENT_THROUGH = {
+    "vmstat.thp_fault_alloc": "huge pages allocated",
+    "vmstat.cow_ksm": "pages that KSM had merged, written again",
+    "vmstat.workingset_refault_file": "pages of files read again",
+    "guest0.limit_hit": "limit of the cgroup of guest 0 hit",
+    "sum.churn_calls": "slots (or pages) taken away by the guests themselves",
+    "sum.accesses_without_slot": "accesses of guests to where no slot was",
+    "guest0.signal": "guest 0 killed by signal",
+    "death.pswpout": "pages swapped out until then",
+}
 EVENTS = ["unmap", "clear", "protection-vma", "protection-page", "soft-dirty", "release",
           "migrate", "exclusive"]
 # What the keys of our trace events mean.
@@ -216,6 +227,7 @@ def rows(results, seconds):
         ("faults mapped", number("kvm.pf_fixed")),
         ("exits", number("kvm.exits")),
     ]
+    table += [(words, number(key)) for key, words in WENT_THROUGH.items() if number(key)]
     table += [(COUNTERS.get(key, key), number(key)) for key in sorted(results.values)
               if key in COUNTERS]
     table += [(f"calls: {call_name(key[6:])}", number(key)) for key in results.values

@@ -19,7 +19,7 @@ HANG_QUESTIONS = ("sendkey alt-sysrq-l", "sendkey alt-sysrq-w", "info registers 
 PORTS = ("console", "results", "guest")
 
 
-def command(arch, kernel, initrd, arguments, out, *, memory, cpus, disk=None, accel="tcg"):
+def command(arch, kernel, initrd, arguments, out, *, memory, cpus, disks=(), accel="tcg"):
     """The QEMU command line; each serial port is a file OUT/<port>.log."""
     words = [initramfs.program(arch.qemu, arch.qemu_package), "-accel", accel, *arch.machine,
              "-m", f"{memory}M", "-smp", str(cpus),
@@ -27,9 +27,9 @@ def command(arch, kernel, initrd, arguments, out, *, memory, cpus, disk=None, ac
              "-kernel", kernel, "-initrd", initrd, "-append", arguments]
     for port in PORTS:
         words += ["-chardev", f"file,id={port},path={log_path(out, port)}"]
-    if disk:
-        words += ["-drive", f"file={disk},format=raw,if=none,id=swap,cache=unsafe",
-                  "-device", "virtio-blk-pci,drive=swap"]
+    for number, disk in enumerate(disks):
+        words += ["-drive", f"file={disk},format=raw,if=none,id=disk{number},cache=unsafe",
+                  "-device", f"virtio-blk-pci,drive=disk{number}"]
     return words
 
 
