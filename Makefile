@@ -38,6 +38,9 @@ SWAP	?=
 LRU	?= mglru
 REPEAT	?=
 
+# Variants of "make faults", by default all.
+VARIANTS ?=
+
 # Operations of "make mirror"; to break it on purpose: one in BROKEN invalidations
 # ignored, or the count (BLIND=1).
 OPS	?= 200000
@@ -78,7 +81,7 @@ build_kernel = $(py) $(bed)/machine/build_kernel.py --arch $(ARCH) $(BUILD)/tree
 
 .DEFAULT_GOAL := help
 .PHONY: help arch deps base mainline tree refresh check-refresh series kernel options run \
-	model check samples mirror mirror-debug mutate clients peers bench debug-kernel \
+	model check samples faults mirror mirror-debug mutate clients peers bench debug-kernel \
 	run-debug check-debug lint clean
 
 help: ## This list
@@ -141,6 +144,9 @@ check: kernel ## All tests: conversion, removal, models, KUnit, races, samples, 
 samples: kernel ## GRU, XPMEM and the sample driver at work, each tested: a table
 	@$(py) $(bed)/samples/samples.py --kernel $(notdir $(kernel)) $(BUILD)
 
+faults: kernel ## Guests that swap while one is killed, swap is full, slots change, ...: a table (VARIANTS="kill oom")
+	@$(py) $(bed)/faults/faults.py --kernel $(notdir $(kernel)) $(BUILD) $(VARIANTS)
+
 mirror: kernel ## Random operations on mirrored memory, stale translations looked for (OPS= SEED= REPEAT=)
 mirror-debug: debug-kernel ## The same on the debug kernel
 mirror: mirrored := kernel$(on)
@@ -182,4 +188,4 @@ lint: tree ## checkpatch on the series, shellcheck on the scripts
 clean: ## Delete everything that was built, keep what was downloaded
 	rm -rf $(foreach dir,kernel debug run run-debug mirror mirror-debug,$(BUILD)/$(dir) $(BUILD)/$(dir)-arm64) \
 		$(BUILD)/check $(BUILD)/series $(BUILD)/baseline $(BUILD)/clients \
-		$(BUILD)/peers $(BUILD)/bench $(BUILD)/model $(BUILD)/samples $(BUILD)/mutate
+		$(BUILD)/peers $(BUILD)/bench $(BUILD)/model $(BUILD)/samples $(BUILD)/mutate $(BUILD)/faults

@@ -14,8 +14,9 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True    # nothing generated beside the sources
-sys.path.insert(0, os.path.join(HERE, "machine"))
+sys.path[:0] = [os.path.join(HERE, "machine"), os.path.join(HERE, "faults")]
 
+import faults  # noqa: E402
 import verdict  # noqa: E402
 
 # What is left of mainline's notifiers where none may be.
@@ -43,6 +44,8 @@ MUTANTS = "6"
 GUESTS = {"anon": ([], "kvm.mmu_notifier_page"),
           "thp": (["--memory", "thp"], "kvm.mmu_notifier_range"),
           "shmem": (["--memory", "shmem"], "kvm.mmu_notifier_page")}
+GUESTS.update((name, (list(variant.words), "kvm.mmu_notifier_page"))
+              for name, variant in faults.VARIANTS.items() if variant.checked)
 
 
 class Steps:
@@ -107,7 +110,7 @@ def console_end(path, most=40):
 def testbed(steps):
     """The tools of the test bed"""
     passed = failed = 0
-    for folder in ("base", "tree", "machine", "model", "bench", "samples", "mutate"):
+    for folder in ("base", "tree", "machine", "model", "bench", "samples", "mutate", "faults"):
         code, text = steps.run("unittest-" + folder, sys.executable, "-m", "unittest", "discover",
                                "-s", os.path.join(HERE, folder), "-p", "test_*.py")
         ran = re.search(r"^Ran (\d+) test", text, re.M)
@@ -240,7 +243,7 @@ def values_of(out):
 
 
 def guests(steps):
-    """Small guests larger than their host"""
+    """Small guests larger than their host, some under faults"""
     bad = 0
     for kind, (words, wanted) in GUESTS.items():
         code, out = steps.machine("guest-" + kind, "small-guest", *words,
@@ -279,7 +282,7 @@ def mutation(steps):
 
 # Step and its usual seconds on two cores.
 STEPS = [(testbed, 30), (conversion, 10), (removal, 5), (model, 30), (baseline, 240), (kunit, 60),
-         (races, 120), (samples, 30), (mirror, 120), (guests, 180), (mutation, 240)]
+         (races, 120), (samples, 150), (mirror, 120), (guests, 270), (mutation, 240)]
 
 
 def main():

@@ -100,7 +100,7 @@ static void linux_guest(void)
 static void small_guest(void)
 {
 	static const char *const options[] = {
-		"vcpus", "passes", "seed", "mode", "churn", "corrupt", "file",
+		"vcpus", "passes", "seed", "mode", "churn", "corrupt", "file", "give_up",
 	};
 	long guests = param_number("guests", 1), megabytes = param_number("guest_mb", 192);
 

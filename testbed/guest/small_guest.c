@@ -24,7 +24,6 @@
 #define PAGE 4096u
 #define MAX_VCPUS 8
 #define SCATTER 7919u		/* prime: the scattered pass visits each page once */
-#define TOO_MANY 65536		/* mismatches, each of which is an exit: no use to go on */
 #define SLOTS 8			/* while they change */
 #define SLOT_US 30000		/* between two changes: each zaps what the guest has mapped */
 
@@ -33,8 +32,9 @@ static struct {
 	const char *mode, *churn;
 	const char *file;	/* mapped from file_mb on */
 	long file_mb;
+	long give_up;		/* after so many mismatches, each of which is an exit */
 	int hold;		/* wait for a line before the VM goes away */
-} options = { 192, 2, 2, 1, 0, "anon", "none", "", 0, 0 };
+} options = { 192, 2, 2, 1, 0, "anon", "none", "", 0, 65536, 0 };
 
 struct vcpu {
 	int fd, number;
@@ -166,17 +166,16 @@ static long report_sums(void)
 
 static void report_mismatch(struct vcpu *vcpu)
 {
-	struct sg_mismatch at;
+	if (!vcpu->mismatches++) {
+		struct sg_mismatch at = sg_mismatch(vcpu->fd);
 
-	if (vcpu->mismatches++ == TOO_MANY) {
+		report("first_mismatch", "vcpu %d address 0x%llx expected 0x%08x found 0x%08x",
+		       vcpu->number, (unsigned long long)at.address, at.expected, at.found);
+	}
+	if (vcpu->mismatches > options.give_up) {
 		report_sums();
 		fail("vcpu %d: too many words differ to go on", vcpu->number);
 	}
-	if (vcpu->mismatches > 1)
-		return;
-	at = sg_mismatch(vcpu->fd);
-	report("first_mismatch", "vcpu %d address 0x%llx expected 0x%08x found 0x%08x",
-	       vcpu->number, (unsigned long long)at.address, at.expected, at.found);
 }
 
 static void progress(const struct vcpu *vcpu, long pass)
@@ -348,6 +347,7 @@ static const struct {
 	{ "seed", &options.seed, NULL },
 	{ "corrupt", &options.corrupt, NULL },	/* pass before which a bit is flipped */
 	{ "mode", NULL, &options.mode },	/* anon, thp, shmem, ksm, file */
+	{ "give_up", &options.give_up, NULL },
 	{ "file", NULL, &options.file },
 	{ "file_mb", &options.file_mb, NULL },
 	{ "churn", NULL, &options.churn },	/* none, pageout, slots */

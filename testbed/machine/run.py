@@ -36,7 +36,8 @@ JOBS = {
     "none": {"promises": set(), "host_mb": 256, "guest_mb": 0, "usual": 5, "limit": 120},
 }
 # Options handed to init as mn.<key>=<value> when given.
-COUNTS = ["guests", "passes", "percent", "vcpus", "operations", "broken", "blind", "memcg_mb"]
+COUNTS = ["guests", "passes", "percent", "vcpus", "operations", "broken", "blind", "memcg_mb",
+          "give_up"]
 FORWARDED = COUNTS + ["mode", "churn", "corrupt", "trace", "probe", "write", "exec", "silence",
                       "modules", "qemu_args", "guest_append", "guest_loglevel"]
 # What turns the lists of pages into which.
