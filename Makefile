@@ -175,9 +175,12 @@ bench: tree mainline ## Mainline against ours, measured: table, CSV, SVG (MEASUR
 debug-kernel: tree ## Build the kernel with lockdep, KASAN and the like
 	@$(build_kernel) $(BUILD)/debug$(on) $(fragments) $(config)/debug.config
 
-run-debug: debug-kernel ## A small guest swaps on the debug kernel (5 minutes)
+# Those guests that go on, three or the only one, are larger than the host.
+run-debug: debug-kernel ## A small guest swaps on the debug kernel (5 minutes; MEMORY= FAULT=)
 	@$(py) $(bed)/machine/run.py --kernel $(BUILD)/debug$(on) --out $(BUILD)/run-debug$(on) \
-		--job small-guest --host-mb 384 --guest-mb 416 --passes 1 --silence 600 --limit 1200
+		--job small-guest --host-mb 384 --guest-mb $(if $(filter-out memslots,$(FAULT)),139,416) \
+		$(call opt,MEMORY,--memory) $(call opt,FAULT,--fault) \
+		--passes 1 --silence 600 --limit 1200
 
 check-debug: debug-kernel ## KUnit, races and the mirror on the debug kernel
 	@$(py) $(bed)/check.py --kernel debug$(on) $(BUILD) $(or $(checks_$(ARCH)),kunit races mirror)
