@@ -781,7 +781,13 @@ static void insert_behind_look_test(struct kunit *test)
 
 	open_section(&s, mm, 5, 9);
 	mnk_thread_join(test, mnk_thread_run(test, run_read, &r));
+
+	/* Counted in the other phase. */
+	r.itv = insert(test, mm, 5, 6, &once_ops);
+	thread = mnk_thread_run(test, run_read, &r);
+	mnk_expect_blocked(test, thread);
 	mmu_notifier_invalidate_range_end(&s);
+	mnk_thread_join(test, thread);
 }
 
 /* On every CPU; the ends come on this one. */

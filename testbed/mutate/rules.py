@@ -137,13 +137,17 @@ RULES = [
     (INTERVAL, "range->start <= sub->interval_tree.last", "true"),
     (INTERVAL, "range->end - 1 >= sub->interval_tree.start", "true"),
     (INTERVAL, "range->seq = lane->seq + MI_SEQ_STEP;", "range->seq = lane->seq;"),
+    # The first reader of an interval waits for those that looked before it was there,
+    # of both phases, and for no later ones.
+    (INTERVAL, "mi_settle(itv, interval_sub);", NOTHING),
+    (INTERVAL, "!mi_is_idle(&itv->lanes[i], 0)", "false"),
+    (INTERVAL, "!mi_is_idle(&itv->lanes[i], 1)", "false"),
+    (INTERVAL, "lane->phase = !lane->phase;", NOTHING),
+    (INTERVAL, "wait_event(lane->readers, mi_is_idle(lane, !lane->phase));", NOTHING),
     # The first interval: on lanes from then on, and no section left that is on none.
     (INTERVAL, LANES, LANES.replace("mmu_notifier_drain(mm);", "")),
     (INTERVAL, LANES, "mmu_notifier_drain(mm); " + LANES.splitlines()[0]),
     (INTERVAL, "smp_load_acquire(&itv->drained)", "true"),
-    # The first reader of an interval waits for sections that looked before it was there.
-    (INTERVAL, "if (!mi_is_all_idle(itv))\n\t\tmi_wait_idle(itv);", NOTHING),
-    (INTERVAL, "lane->phase = !lane->phase;", NOTHING),
     # Removal: no new callback, wait for the old ones up to the second pass.
     (INTERVAL, "sub->dead = true;", NOTHING),
     (INTERVAL, "if (sub->dead)\n\t\t\tcontinue;", NOTHING),
