@@ -8,14 +8,15 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Headers that the kernel of the machine includes as well.
 SHARED = os.path.join(os.path.dirname(os.path.dirname(HERE)), "lib", "tests")
+SAMPLES = os.path.join(os.path.dirname(os.path.dirname(HERE)), "samples", "mmu_notifier")
 FLAGS = ["-static", "-O2", "-g0", "-pthread", "-Wall", "-Wextra", "-Werror",
-         "-I" + SHARED]
+         "-I" + SHARED, "-I" + SAMPLES]
 PROGRAMS = {
     "init": ["init.c", "jobs.c", "guests.c", "counter.c", "trace.c", "swap.c",
              "fault.c", "sample.c", "file.c", "param.c", "report.c"],
     "workload": ["workload.c", "file.c", "param.c", "report.c"],
     # FOLDER: that of the architecture in the kernel.
-    "small_guest": ["small_guest.c", "guest_memory.c", "small_guest_{folder}.c",
+    "small_guest": ["small_guest.c", "guest_memory.c", "subscribers.c", "small_guest_{folder}.c",
                     "small_guest_{folder}_code.S", "file.c", "report.c"],
     "race_guest": ["race_guest.c", "small_guest_{folder}.c", "small_guest_{folder}_code.S"],
     "mirror": ["mirror.c", "mirror_operations.c", "file.c", "report.c"],
@@ -27,7 +28,7 @@ def sources_changed(target, sources):
     if not os.path.exists(target):
         return True
     built = os.path.getmtime(target)
-    headers = [os.path.join(folder, name) for folder in (HERE, SHARED)
+    headers = [os.path.join(folder, name) for folder in (HERE, SHARED, SAMPLES)
                for name in os.listdir(folder) if name.endswith(".h")]
     return any(os.path.getmtime(path) > built
                for path in [os.path.join(HERE, name) for name in sources] + headers)

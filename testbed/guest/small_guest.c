@@ -20,6 +20,7 @@
 #include "guest_memory.h"
 #include "report.h"
 #include "small_guest.h"
+#include "subscribers.h"
 
 #define PAGE 4096u
 #define MAX_VCPUS 8
@@ -33,8 +34,9 @@ static struct {
 	const char *file;	/* mapped from file_mb on */
 	long file_mb;
 	long give_up;		/* after so many mismatches, each of which is an exit */
+	long subscribers;	/* others subscribe to our memory, too */
 	int hold;		/* wait for a line before the VM goes away */
-} options = { 192, 2, 2, 1, 0, "anon", "none", "", 0, 65536, 0 };
+} options = { 192, 2, 2, 1, 0, "anon", "none", "", 0, 65536, 0, 0 };
 
 struct vcpu {
 	int fd, number;
@@ -318,10 +320,15 @@ static void run_guest(void)
 		fail("churn %s is unknown", options.churn);
 	if (churn && pthread_create(&thread, NULL, churn_thread, NULL))
 		fail("a thread cannot be created");
+	if (options.subscribers)
+		subscribers_start(memory + SG_DATA, ((size_t)options.mb << 20) - SG_DATA,
+				  options.seed);
 	run_vcpus();
 	churn_stop = 1;
 	if (churn)
 		pthread_join(thread, NULL);
+	if (options.subscribers && subscribers_stop())
+		fail("a subscriber read something else than the process has there");
 	for (int i = 0; i < options.vcpus; i++)
 		verify_from_host(&vcpus[i]);
 }
@@ -346,6 +353,7 @@ static const struct {
 	{ "passes", &options.passes, NULL },
 	{ "seed", &options.seed, NULL },
 	{ "corrupt", &options.corrupt, NULL },	/* pass before which a bit is flipped */
+	{ "subscribers", &options.subscribers, NULL },	/* 1: the samples, see subscribers.h */
 	{ "mode", NULL, &options.mode },	/* anon, thp, shmem, ksm, file */
 	{ "give_up", &options.give_up, NULL },
 	{ "file", NULL, &options.file },

@@ -37,7 +37,7 @@ JOBS = {
 }
 # Options handed to init as mn.<key>=<value> when given.
 COUNTS = ["guests", "passes", "percent", "vcpus", "operations", "broken", "blind", "memcg_mb",
-          "give_up"]
+          "give_up", "subscribers"]
 FORWARDED = COUNTS + ["mode", "churn", "corrupt", "trace", "probe", "write", "exec", "silence",
                       "modules", "qemu_args", "guest_append", "guest_loglevel"]
 # What turns the lists of pages into which.

@@ -26,6 +26,9 @@ COUNTED = {"thp": ["vmstat.thp_fault_alloc"], "ksm": ["vmstat.cow_ksm"],
 # Each guest must have done it.
 DONE = {"ksm": "ksm_merged", "memslots": "churn_calls", "memcg": "limit_hit"}
 
+# What the samples count when they are subscribed as well.
+SUBSCRIBERS = ("mirror_loads", "gru_loads", "xpmem_loads", "xpmem_messages")
+
 # What an expected OOM kill prints, and who is killed for what.
 OOM_BEGIN = re.compile(STAMP + r"\S+ invoked oom-killer: ")
 OOM_LINES = re.compile(STAMP + r"(?:\S+ invoked oom-killer: |Call [Tt]race:|oom-kill:constraint=)")
@@ -145,6 +148,9 @@ def guest_faults(args, results):
         faults += [f"guest {number}: {key} is {value(key)}" for kind, key in DONE.items()
                    if kind in (args.memory, args.fault, args.memcg_mb and "memcg")
                    and not value(key)]
+        if args.subscribers:
+            faults += [f"guest {number}: {key} is {value(key)}" for key in SUBSCRIBERS
+                       if not value(key)]
         rss = {key: value(key) or 0 for key in ("rss_anon", "rss_shmem", "rss_file")}
         kind = RSS.get(args.memory, "rss_anon")
         if max(rss, key=rss.get) != kind:

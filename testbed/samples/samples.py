@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -26,6 +27,10 @@ MODULES = ["soft_mirror", "soft_gru", "soft_xpmem"]
 TESTS = os.path.join("tools", "testing", "selftests", "mmu_notifier")
 MUTE = "/sys/kernel/debug/mmu_notifier_inject/mute"
 SECONDS = 600           # for one test, on a machine that does something else
+# All on the process of a small guest: how often each read what did not change just then.
+TOGETHER = {"mirror_loads": "sample: {} loads", "gru_loads": "GRU: {} loads",
+            "xpmem_loads": "XPMEM: {} loads", "xpmem_messages": "XPMEM: {} messages",
+            "pages_verified": "KVM: {} pages verified"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +122,40 @@ def run(out, kernel, files, rows):
             for number, row in enumerate(rows, 1)}, results["faults"]
 
 
+def run_together(out, kernel, files, name, more=()):
+    """Values and faults of a small guest whose process everybody subscribes to."""
+    out = os.path.join(out, name)
+    modules = [f"/{module}.ko" for module in MODULES]
+    words = [sys.executable, os.path.join(BED, "machine", "run.py"), "--kernel", kernel,
+             "--out", out, "--job", "small-guest", "--subscribers", "1", "--passes", "1",
+             "--limit", "900", "--modules", ",".join(modules), *more]
+    words += [word for there in modules for word in ("--file", f"{files[there]}:{there}")]
+    print(f"samples: {name} (usually 60 s)", flush=True)
+    shutil.rmtree(os.path.join(out, "run-1"), ignore_errors=True)
+    os.makedirs(out, exist_ok=True)
+    with open(os.path.join(out, "run.log"), "w", encoding="utf-8") as log:
+        subprocess.run(words, stdout=log, stderr=subprocess.STDOUT, check=False)
+    try:
+        with open(os.path.join(out, "run-1", "results.json"), encoding="utf-8") as file:
+            results = json.load(file)
+    except OSError:
+        raise PairError(f"The machine did not run; see {out}/run.log.") from None
+    return results["values"], results["faults"]
+
+
+def report_together(values, faults, broken):
+    """Print two rows; (passed, failed)"""
+    what = f"{'all':<8} {'at once on the process of a VM that swaps':<50}"
+    print(f"{what} {'FAILED: ' + '; '.join(faults) if faults else 'all read the same'}")
+    for key, text in TOGETHER.items():
+        print(f"{'':<59} {text.format(values.get('guest0.' + key, 0))}")
+    noticed = any("read something else" in fault for fault in broken)
+    print(f"{'all':<8} {'without invalidate_page of the GRU:':<50} "
+          f"{'a load differs' if noticed else 'FAILED: it was not noticed'}")
+    failed = bool(faults) + (not noticed)
+    return 2 - failed, failed
+
+
 def planned(text):
     found = re.search(r"^1\.\.(\d+)$", text, re.M)
     return int(found[1]) if found else 0
@@ -180,7 +219,12 @@ def main():
         os.makedirs(out, exist_ok=True)
         print("samples: modules and tests", flush=True)
         files = build(out, os.path.join(build_dir, "tree"), kernel, arch)
-        passed, failed = report(*run(out, kernel, files, ROWS + BROKEN))
+        found = run(out, kernel, files, ROWS + BROKEN)
+        together = run_together(out, kernel, files, "together")
+        _, broken = run_together(out, kernel, files, "together-broken",
+                                 ["--write", f"{MUTE}:gru_invalidate_page"])
+        counts_of = [report(*found), report_together(*together, broken)]
+        passed, failed = (sum(part) for part in zip(*counts_of))
     except (PairError, build_kernel.BuildError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -58,5 +58,20 @@ class TestSamples(unittest.TestCase):
         self.assertTrue(BROKEN.command().endswith("exit $code"))
 
 
+class TestTogether(unittest.TestCase):
+    def report(self, faults, broken):
+        with contextlib.redirect_stdout(io.StringIO()) as text:
+            found = samples.report_together({"guest0.gru_loads": "7"}, faults, broken)
+        return found, text.getvalue()
+
+    def test_the_broken_one_has_to_differ(self):
+        found, text = self.report([], ["guest 0: a subscriber read something else than the "
+                                       "process has there"])
+        self.assertEqual(found, (2, 0))
+        self.assertIn("GRU: 7 loads", text)
+        self.assertEqual(self.report([], [])[0], (1, 1))
+        self.assertEqual(self.report(["no page was verified"], ["the machine stopped"])[0], (0, 2))
+
+
 if __name__ == "__main__":
     unittest.main()
