@@ -541,6 +541,16 @@ static __always_inline bool mn_young(struct mm_struct *mm, unsigned long start,
 	return young;
 }
 
+/**
+ * __mmu_notifier_clear_flush_young - ask every subscriber, clear and flush
+ * @mm: the address space
+ * @start: first address
+ * @end: first address behind the range
+ *
+ * Context: any. Does not sleep.
+ *
+ * Return: true if any secondary MMU had accessed the range.
+ */
 bool __mmu_notifier_clear_flush_young(struct mm_struct *mm,
 				      unsigned long start, unsigned long end)
 {
@@ -548,6 +558,16 @@ bool __mmu_notifier_clear_flush_young(struct mm_struct *mm,
 }
 EXPORT_SYMBOL_GPL(__mmu_notifier_clear_flush_young);
 
+/**
+ * __mmu_notifier_clear_young - ask every subscriber and clear
+ * @mm: the address space
+ * @start: first address
+ * @end: first address behind the range
+ *
+ * Context: any. Does not sleep.
+ *
+ * Return: true if any secondary MMU had accessed the range.
+ */
 bool __mmu_notifier_clear_young(struct mm_struct *mm,
 				unsigned long start, unsigned long end)
 {
@@ -555,12 +575,30 @@ bool __mmu_notifier_clear_young(struct mm_struct *mm,
 }
 EXPORT_SYMBOL_GPL(__mmu_notifier_clear_young);
 
+/**
+ * __mmu_notifier_test_young - ask subscribers until one says yes
+ * @mm: the address space
+ * @address: address of the page
+ *
+ * Context: any. Does not sleep.
+ *
+ * Return: true if any has accessed the page.
+ */
 bool __mmu_notifier_test_young(struct mm_struct *mm, unsigned long address)
 {
 	return mn_young(mm, address, address + PAGE_SIZE, MN_TEST_YOUNG);
 }
 EXPORT_SYMBOL_GPL(__mmu_notifier_test_young);
 
+/**
+ * __mmu_notifier_test_young_pages - ask every subscriber about some pages
+ * @mm: the address space
+ * @start: address of the first page
+ * @nr_pages: number of pages, of one page table
+ * @young: bitmap; the bits of pages that were accessed are set
+ *
+ * Context: any. Does not sleep.
+ */
 void __mmu_notifier_test_young_pages(struct mm_struct *mm, unsigned long start,
 				     unsigned int nr_pages,
 				     unsigned long *young)
@@ -579,6 +617,15 @@ void __mmu_notifier_test_young_pages(struct mm_struct *mm, unsigned long start,
 }
 EXPORT_SYMBOL_GPL(__mmu_notifier_test_young_pages);
 
+/**
+ * __mmu_notifier_clear_young_pages - tell every subscriber what to clear
+ * @mm: the address space
+ * @start: address of the first page
+ * @nr_pages: number of pages, of one page table
+ * @pages: bitmap of the pages
+ *
+ * Context: any. Does not sleep.
+ */
 void __mmu_notifier_clear_young_pages(struct mm_struct *mm, unsigned long start,
 				      unsigned int nr_pages,
 				      const unsigned long *pages)
@@ -596,6 +643,14 @@ void __mmu_notifier_clear_young_pages(struct mm_struct *mm, unsigned long start,
 }
 EXPORT_SYMBOL_GPL(__mmu_notifier_clear_young_pages);
 
+/**
+ * __mmu_notifier_arch_invalidate_secondary_tlbs - the CPU flushes its TLB
+ * @mm: the address space
+ * @start: first address
+ * @end: first address behind the range, or -1UL for all
+ *
+ * Context: any. Does not sleep.
+ */
 void __mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
 						   unsigned long start,
 						   unsigned long end)
