@@ -568,6 +568,7 @@ static int mn_seq_show(struct seq_file *m, void *v)
 }
 
 static void *mn_seq_start(struct seq_file *m, loff_t *pos)
+	__acquires(&mn_mutex)
 {
 	struct mmu_notifier_subscriptions *subs;
 	loff_t n;
@@ -588,6 +589,7 @@ static void *mn_seq_next(struct seq_file *m, void *v, loff_t *pos)
 }
 
 static void mn_seq_stop(struct seq_file *m, void *v)
+	__releases(&mn_mutex)
 {
 	struct mmu_notifier_subscriptions *subs = v;
 

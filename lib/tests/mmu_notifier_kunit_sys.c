@@ -135,11 +135,13 @@ void mnk_set(struct kunit *test, const char *path, const char *value)
 static int process_fn(void *data)
 {
 	struct mnk_process *process = data;
+	/* Its own, until it exits. */
+	struct sighand_struct *sighand = rcu_dereference_protected(current->sighand, true);
 
 	/* A kthread, which it comes from, ignores what kills others. */
-	spin_lock_irq(&current->sighand->siglock);
+	spin_lock_irq(&sighand->siglock);
 	flush_signal_handlers(current, 1);
-	spin_unlock_irq(&current->sighand->siglock);
+	spin_unlock_irq(&sighand->siglock);
 	complete(&process->started);
 
 	wait_for_completion(&process->leave);
