@@ -317,16 +317,6 @@ class TreeTest(unittest.TestCase):
         self.assertEqual(self.git('log', '-1', '--format=%s'), 'x')
         self.assertEqual(self.git('status', '--porcelain'), '')
 
-    def test_series(self):
-        self.run_py('tree')
-        put(self.path('series/cover-letter.txt'), 'The title\n\nThe text.\n')
-        self.run_py('series')
-        out = self.path('build/series')
-        self.assertEqual(len(os.listdir(out)), 3)
-        letter = get(out + '/0000-cover-letter.patch')
-        self.assertIn('The title', letter)
-        self.assertIn('The text.', letter)
-
 
 if __name__ == '__main__':
     unittest.main()

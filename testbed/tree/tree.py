@@ -4,13 +4,13 @@
     tree.py tree            write build/tree: the base and one commit a patch
     tree.py refresh         write build/tree's state back to the repository
     tree.py check-refresh   fail when refresh would change anything
-    tree.py series          write the mail series to build/series
 
 The repository is a sparse kernel root: whole files are ours, <path>.patch is
 our change to <path> of the base.  series/NNNN-name is a subject, a blank line,
 a message, a line '---' and the paths that this patch brings.
 """
 import argparse
+import contextlib
 import fcntl
 import os
 import re
@@ -433,38 +433,21 @@ class Tree:
                         + ' '.join(sorted([*write, *gone])))
         print('refresh would change nothing')
 
-    def mail(self):
-        self.need()
-        if self.git.snapshot() != self.git.rev('series^{tree}'):
-            raise Error(f'{self.top} has changes: run "make refresh" and '
-                        '"make tree" first')
-        out = os.path.join(self.repo.build, 'series')
-        letter = os.path.join(self.repo.root, 'series', 'cover-letter.txt')
-        shutil.rmtree(out + '.new', ignore_errors=True)
-        opts = ['--cover-letter'] if os.path.exists(letter) else []
-        self.git('format-patch', '-q', '-o', out + '.new', '--no-signature',
-                 *opts, 'removed..series')
-        if opts:
-            with open(letter, encoding='utf-8') as f:
-                subject, _, body = f.read().partition('\n')
-            path = os.path.join(out + '.new', '0000-cover-letter.patch')
-            with open(path, encoding='utf-8') as f:
-                text = f.read()
-            text = text.replace('*** SUBJECT HERE ***', subject.strip(), 1)
-            text = text.replace('*** BLURB HERE ***', body.strip(), 1)
-            with open(path, 'w', encoding='utf-8') as f:
-                f.write(text)
-        shutil.rmtree(out, ignore_errors=True)
-        os.rename(out + '.new', out)
-        print(f'{out}: {len(os.listdir(out))} files')
+
+@contextlib.contextmanager
+def locked(build):
+    """One at a time works on build/tree."""
+    os.makedirs(build, exist_ok=True)
+    with open(os.path.join(build, '.tree.lock'), 'w', encoding='ascii') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     root = os.path.dirname(os.path.dirname(here))
     ap = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
-    ap.add_argument('command', choices=['tree', 'refresh', 'check-refresh',
-                                        'series'])
+    ap.add_argument('command', choices=['tree', 'refresh', 'check-refresh'])
     ap.add_argument('--root', default=root, help='the repository')
     ap.add_argument('--build', default=os.environ.get('BUILD'),
                     help='default: $BUILD, or build below the repository')
@@ -475,11 +458,9 @@ def main():
     build = os.path.abspath(os.path.join(root, arg.build or 'build'))
     tree = Tree(Repo(root, build))
     try:
-        os.makedirs(build, exist_ok=True)
-        lock = open(os.path.join(build, '.tree.lock'), 'w', encoding='ascii')
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        {'tree': lambda: tree.make(arg.force), 'refresh': tree.refresh,
-         'check-refresh': tree.check, 'series': tree.mail}[arg.command]()
+        with locked(build):
+            {'tree': lambda: tree.make(arg.force), 'refresh': tree.refresh,
+             'check-refresh': tree.check}[arg.command]()
     except (Error, OSError) as err:
         sys.exit(f'tree.py: {err}')
 
