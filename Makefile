@@ -56,9 +56,17 @@ compilers := $(compilers) gcc-riscv64-linux-gnu gcc-mips64el-linux-gnuabi64
 TESTS	?=
 libraries := liburing-dev libnuma-dev libcap-dev rsync
 
+# Tools of "make lint", by default all, and what they and "make check" read text with.
+TOOLS	?=
+linters	:= codespell python3-git python3-ply shellcheck
+
 # Measures of "make bench", by default all, and runs of each kernel.
 MEASURES ?=
 TURNS	?=
+
+# Options of "make series": onto Linux as it is, and in the caller's name.
+AGAINST	?=
+SIGNOFF	?=
 
 # Hooks of "make mutate", by default all: files, folders or kinds ("rule"), or a
 # sample (SAMPLE=changed) for what differs from a revision, by default of a day before.
@@ -114,8 +122,8 @@ refresh: ## Write the state of build/tree back to the repository
 check-refresh: ## Fail if refresh would change anything
 	@$(py) $(bed)/tree/tree.py check-refresh --build $(BUILD)
 
-series: tree ## Write the mail series to build/series
-	@$(py) $(bed)/tree/tree.py series --build $(BUILD)
+series: tree ## Write the mail series to build/series (AGAINST=mainline: build/series-mainline; SIGNOFF=1)
+	@$(py) $(bed)/tree/mail.py --build $(BUILD) $(call opt,AGAINST,--against) $(if $(SIGNOFF),--signoff)
 
 kernel: tree ## Build the kernel of the machine
 	@$(build_kernel) $(kernel) $(fragments)
@@ -138,7 +146,8 @@ run: options kernel ## The main job: a KVM guest larger than its host's memory s
 model: deps ## Search the Promela models of registration, sections and teardown
 	@$(py) $(bed)/model/model.py $(BUILD)
 
-check: kernel ## All tests: conversion, removal, models, KUnit, races, samples, guests that swap, some mutants
+check: kernel ## All tests: conversion, removal, lint, models, KUnit, races, samples, guests, mutants
+	@$(bed)/deps $(BUILD) $(linters)
 	@$(py) $(bed)/check.py --kernel $(notdir $(kernel)) $(BUILD) $(checks_$(ARCH))
 
 samples: kernel ## GRU, XPMEM and the sample driver at work, each tested: a table
@@ -185,10 +194,11 @@ run-debug: debug-kernel ## A small guest swaps on the debug kernel (5 minutes; M
 check-debug: debug-kernel ## KUnit, races and the mirror on the debug kernel
 	@$(py) $(bed)/check.py --kernel debug$(on) $(BUILD) $(or $(checks_$(ARCH)),kunit races mirror)
 
-lint: tree ## checkpatch on the series, shellcheck on the scripts
-	@$(bed)/lint $(BUILD)
+lint: tree mainline ## What the kernel's own tools say, of ours and of mainline (15 minutes; TOOLS="checkpatch sparse ...")
+	@$(bed)/deps $(BUILD) $(linters) sparse python3-sphinx
+	@$(py) $(bed)/lint/lint.py $(BUILD) $(TOOLS)
 
 clean: ## Delete everything that was built, keep what was downloaded
 	rm -rf $(foreach dir,kernel debug run run-debug mirror mirror-debug,$(BUILD)/$(dir) $(BUILD)/$(dir)-arm64) \
-		$(BUILD)/check $(BUILD)/series $(BUILD)/baseline $(BUILD)/clients \
+		$(BUILD)/check $(BUILD)/lint $(BUILD)/series $(BUILD)/series-mainline $(BUILD)/baseline $(BUILD)/clients \
 		$(BUILD)/peers $(BUILD)/bench $(BUILD)/model $(BUILD)/samples $(BUILD)/mutate $(BUILD)/faults

@@ -110,7 +110,8 @@ def console_end(path, most=40):
 def testbed(steps):
     """The tools of the test bed"""
     passed = failed = 0
-    for folder in ("base", "tree", "machine", "model", "bench", "samples", "mutate", "faults"):
+    for folder in ("base", "tree", "machine", "model", "bench", "samples", "mutate", "faults",
+                   "lint"):
         code, text = steps.run("unittest-" + folder, sys.executable, "-m", "unittest", "discover",
                                "-s", os.path.join(HERE, folder), "-p", "test_*.py")
         ran = re.search(r"^Ran (\d+) test", text, re.M)
@@ -125,19 +126,19 @@ def testbed(steps):
 
 
 def conversion(steps):
-    """Tree, repository and documentation agree"""
-    code, text = steps.run("check-refresh", sys.executable,
-                           os.path.join(HERE, "tree", "tree.py"), "check-refresh",
-                           "--build", steps.build)
-    if code:
-        steps.show("conversion", text)
-    bad = int(code != 0)
-    code, text = steps.run("table", sys.executable, os.path.join(HERE, "mutate", "table.py"),
-                           steps.build)
-    if code:
-        steps.show("table", text)
-    bad += int(code != 0)
-    return 2 - bad, bad
+    """Tree, repository, documentation and both mail series agree"""
+    commands = {"check-refresh": ["tree/tree.py", "check-refresh", "--build", steps.build],
+                "table": ["mutate/table.py", steps.build],
+                "series": ["tree/mail.py", "--build", steps.build],
+                "series-mainline": ["tree/mail.py", "--against", "mainline",
+                                    "--build", steps.build]}
+    bad = 0
+    for name, (script, *words) in commands.items():
+        code, text = steps.run(name, sys.executable, os.path.join(HERE, script), *words)
+        if code:
+            steps.show(name, text)
+        bad += code != 0
+    return len(commands) - bad, bad
 
 
 def removal(steps):
@@ -148,6 +149,19 @@ def removal(steps):
     if code != 1:
         steps.show("removal", text)
     return int(code == 1), int(code != 1)
+
+
+def lint(steps):
+    """The kernel's tools that read text"""
+    code, text = steps.run("lint", sys.executable, os.path.join(HERE, "lint", "lint.py"),
+                           "--quick", steps.build, show=True)
+    counts = re.search(r"^(\d+) passed, (\d+) failed$", text, re.M)
+    if code:
+        steps.show("lint", text)
+    if not counts:
+        return 0, 1
+    passed, failed = map(int, counts.groups())
+    return passed, max(failed, int(code != 0))
 
 
 def model(steps):
@@ -281,8 +295,9 @@ def mutation(steps):
 
 
 # Step and its usual seconds on two cores.
-STEPS = [(testbed, 30), (conversion, 10), (removal, 5), (model, 30), (baseline, 240), (kunit, 60),
-         (races, 120), (samples, 150), (mirror, 120), (guests, 270), (mutation, 240)]
+STEPS = [(testbed, 30), (conversion, 40), (removal, 5), (lint, 90), (model, 30), (baseline, 240),
+         (kunit, 60), (races, 120), (samples, 150), (mirror, 120), (guests, 270),
+         (mutation, 240)]
 
 
 def main():
