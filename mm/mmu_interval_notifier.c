@@ -379,8 +379,9 @@ static __always_inline void mi_leave(struct mmu_interval_lane *lane, unsigned in
 	 */
 	smp_mb__before_atomic();
 	atomic_inc(&lane->ended[phase]);
-	/* Pairs with that of wait_event(), queue first, then look. */
+	/* Pairs with that of wait_event(). */
 	smp_mb__after_atomic();
+	/* Who is not seen here queued first and looks at the count now. */
 	if (waitqueue_active(&lane->readers))
 		wake_up_all(&lane->readers);
 }
@@ -821,7 +822,7 @@ EXPORT_SYMBOL_GPL(mmu_interval_notifier_insert);
 
 static __always_inline void
 mi_erase(struct mmu_interval_subscriptions *itv,
-		     struct mmu_interval_notifier *sub)
+	 struct mmu_interval_notifier *sub)
 {
 	interval_tree_remove(&sub->interval_tree, &itv->tree);
 	RB_CLEAR_NODE(&sub->interval_tree.rb);
