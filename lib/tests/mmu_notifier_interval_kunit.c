@@ -672,15 +672,14 @@ static void begin_bounded_test(struct kunit *test)
 	mnk_thread_join(test, thread);
 }
 
-/* Each CPU has a section open; a reader waits for the last of them. */
-static void begin_waits_all_cpus_test(struct kunit *test)
+/* A section from each CPU. */
+static struct mmu_notifier_section *open_everywhere(struct kunit *test,
+						    struct mm_struct *mm,
+						    unsigned long from,
+						    unsigned long to)
 {
-	struct mm_struct *mm = mnk_mm(test);
-	struct interval *itv = insert(test, mm, 0, 1, &once_ops);
 	struct mmu_notifier_range *ranges;
 	struct mmu_notifier_section *s;
-	struct reader r = { .itv = itv };
-	struct mnk_thread *thread;
 	int cpu;
 
 	s = kunit_kcalloc(test, nr_cpu_ids, sizeof(*s), GFP_KERNEL);
@@ -690,18 +689,34 @@ static void begin_waits_all_cpus_test(struct kunit *test)
 	for_each_online_cpu(cpu) {
 		set_cpus_allowed_ptr(current, cpumask_of(cpu));
 		mmu_notifier_section_init(&s[cpu], &ranges[cpu]);
-		open_section(&s[cpu], mm, 0, 2);
+		open_section(&s[cpu], mm, from, to);
 	}
 	set_cpus_allowed_ptr(current, cpu_possible_mask);
+	return s;
+}
 
-	thread = mnk_thread_run(test, run_read, &r);
-	/* The ends come on this CPU, whatever it is. */
+/* A reader waits for the last of them. The ends come on this CPU, whatever it is. */
+static void expect_waits_everywhere(struct kunit *test, struct interval *itv,
+				    struct mmu_notifier_section *s)
+{
+	struct reader r = { .itv = itv };
+	struct mnk_thread *thread = mnk_thread_run(test, run_read, &r);
+	int cpu;
+
 	for_each_online_cpu(cpu) {
 		mnk_expect_blocked(test, thread);
 		mmu_notifier_invalidate_range_end(&s[cpu]);
 	}
 	mnk_thread_join(test, thread);
 	KUNIT_EXPECT_FALSE(test, retry(itv, r.seq));
+}
+
+static void begin_waits_all_cpus_test(struct kunit *test)
+{
+	struct mm_struct *mm = mnk_mm(test);
+	struct interval *itv = insert(test, mm, 0, 1, &once_ops);
+
+	expect_waits_everywhere(test, itv, open_everywhere(test, mm, 0, 2));
 }
 
 /* Intervals that come in the middle of sections. */
@@ -790,35 +805,14 @@ static void insert_behind_look_test(struct kunit *test)
 	mnk_thread_join(test, thread);
 }
 
-/* On every CPU; the ends come on this one. */
 static void insert_behind_looks_test(struct kunit *test)
 {
 	struct mm_struct *mm = mnk_mm(test);
-	struct mmu_notifier_range *ranges;
 	struct mmu_notifier_section *s;
-	struct reader r = { };
-	struct mnk_thread *thread;
-	int cpu;
 
 	insert(test, mm, 0, 1, &once_ops);
-	s = kunit_kcalloc(test, nr_cpu_ids, sizeof(*s), GFP_KERNEL);
-	ranges = kunit_kcalloc(test, nr_cpu_ids, sizeof(*ranges), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, s);
-	KUNIT_ASSERT_NOT_NULL(test, ranges);
-	for_each_online_cpu(cpu) {
-		set_cpus_allowed_ptr(current, cpumask_of(cpu));
-		mmu_notifier_section_init(&s[cpu], &ranges[cpu]);
-		open_section(&s[cpu], mm, 4, 5);
-	}
-	set_cpus_allowed_ptr(current, cpu_possible_mask);
-
-	r.itv = insert(test, mm, 4, 5, &once_ops);
-	thread = mnk_thread_run(test, run_read, &r);
-	for_each_online_cpu(cpu) {
-		mnk_expect_blocked(test, thread);
-		mmu_notifier_invalidate_range_end(&s[cpu]);
-	}
-	mnk_thread_join(test, thread);
+	s = open_everywhere(test, mm, 4, 5);
+	expect_waits_everywhere(test, insert(test, mm, 4, 5, &once_ops), s);
 }
 
 /*
