@@ -38,6 +38,7 @@
  * @arg: address of the argument of an ioctl
  * @cpu: where a thread of the test runs, -1: anywhere
  * @ret: what the thread was told
+ * @cache: where the kernel reads and writes memory of the guest
  */
 struct vm {
 	struct kvm *kvm;
