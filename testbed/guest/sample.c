@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
+#include "counter.h"
 #include "file.h"
+#include "param.h"
 #include "report.h"
 #include "sample.h"
 
@@ -21,31 +21,20 @@ static long long now_ms(void)
 	return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
 }
 
-static long long vmstat(const char *text, const char *name)
-{
-	const char *line = strstr(text, name);
-
-	return line ? strtoll(line + strlen(name), NULL, 10) : 0;
-}
-
 int sample_due(void)
 {
-	return now_ms() >= next_ms;
+	return param_number("picture", 0) && now_ms() >= next_ms;
 }
 
 void sample_take(long long pages_done, long long notifications)
 {
-	char *text = file_load("/proc/vmstat");
 	long long now = now_ms();
 	char key[32];
 
 	if (first_ms < 0)
 		first_ms = now;
 	next_ms = now + PERIOD_MS;
-	if (!text)
-		return;
 	snprintf(key, sizeof(key), "sample.%d", count++);
 	report(key, "%lld %ld %lld %lld %lld %lld", now - first_ms, meminfo_kb("MemFree:"),
-	       vmstat(text, "\npswpout "), vmstat(text, "\npswpin "), pages_done, notifications);
-	free(text);
+	       vmstat_since("pswpout"), vmstat_since("pswpin"), pages_done, notifications);
 }

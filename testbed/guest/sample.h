@@ -3,7 +3,7 @@
 #ifndef MN_SAMPLE_H
 #define MN_SAMPLE_H
 
-/* Is it time for the next one? */
+/* Is there to be a picture, and is it time for the next one? */
 int sample_due(void);
 /* Reports it; both numbers count from the beginning of the run. */
 void sample_take(long long pages_done, long long notifications);

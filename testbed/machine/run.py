@@ -170,6 +170,8 @@ def kernel_arguments(args, arch, seed):
               if getattr(args, name) is not None]
     if args.fault in variant.DEADLY:
         words.append(f"mn.fault={args.fault}")
+    if args.picture:
+        words.append("mn.picture=1")
     if args.memory == "file":
         words.append(f"mn.file={'/dev/vdb' if args.swap == 'disk' else '/dev/vda'}")
     if args.job == "kunit":
