@@ -24,6 +24,7 @@ import peers  # noqa: E402
 from pair import PairError, call  # noqa: E402
 
 MODULES = ["soft_mirror", "soft_gru", "soft_xpmem"]
+LOADED = [f"/{name}.ko" for name in MODULES]
 TESTS = os.path.join("tools", "testing", "selftests", "mmu_notifier")
 MUTE = "/sys/kernel/debug/mmu_notifier_inject/mute"
 SECONDS = 600           # for one test, on a machine that does something else
@@ -84,10 +85,31 @@ def build(out, tree, kernel, arch):
           "-o", suite, os.path.join(BED, "peers", "suite.c"),
           os.path.join(BED, "guest", "report.c")], os.path.join(out, "suite.log"),
          "Building the program that runs the tests")
-    files = {f"/{name}.ko": os.path.join(kernel, "samples", "mmu_notifier", name + ".ko")
-             for name in MODULES}
+    files = {there: os.path.join(kernel, "samples", "mmu_notifier", there[1:])
+             for there in LOADED}
     files.update((f"/tests/{row.program}", os.path.join(tests, row.program)) for row in ROWS)
     return {"/suite": suite, **files}
+
+
+def machine(out, kernel, files, *words, tests=0):
+    """Results of one machine that has the modules; TESTS: how many it will name."""
+    words = [sys.executable, os.path.join(BED, "machine", "run.py"), "--kernel", kernel,
+             "--out", out, "--modules", ",".join(LOADED), *words]
+    words += [word for there, here in files.items() for word in ("--file", f"{here}:{there}")]
+    shutil.rmtree(os.path.join(out, "run-1"), ignore_errors=True)
+    os.makedirs(out, exist_ok=True)
+    with open(os.path.join(out, "run.log"), "w", encoding="utf-8") as log, \
+            subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                             errors="replace") as process:
+        for line in process.stdout:
+            log.write(line)
+            if match := re.search(r": (\d+) s of usually .*: test\.(\d+) ", line):
+                print(f"samples: {match[1]} s: test {match[2]} of {tests}", flush=True)
+    results = os.path.join(out, "run-1", "results.json")
+    if process.returncode not in (0, 1) or not os.path.exists(results):
+        raise PairError(f"The machine did not run; see {out}/run.log.")
+    with open(results, encoding="utf-8") as file:
+        return json.load(file)
 
 
 def run(out, kernel, files, rows):
@@ -97,25 +119,9 @@ def run(out, kernel, files, rows):
         file.writelines(f"test.{number}\t{SECONDS}\t/\t{row.command()}\n"
                         for number, row in enumerate(rows, 1))
     files = {**files, "/list": listing}
-    words = [sys.executable, os.path.join(BED, "machine", "run.py"), "--kernel", kernel,
-             "--out", out, "--job", "exec", "--exec", "/suite,/list", "--host-mb", "768",
-             "--expect-swap", "yes", "--limit", "1800",
-             "--modules", ",".join(f"/{name}.ko" for name in MODULES)]
-    words += [word for there, here in files.items() for word in ("--file", f"{here}:{there}")]
-    results = os.path.join(out, "run-1", "results.json")
-    if os.path.exists(results):
-        os.remove(results)
-    with open(os.path.join(out, "run.log"), "w", encoding="utf-8") as log, \
-            subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                             errors="replace") as process:
-        for line in process.stdout:
-            log.write(line)
-            if match := re.search(r": (\d+) s of usually .*: test\.(\d+) ", line):
-                print(f"samples: {match[1]} s: test {match[2]} of {len(rows)}", flush=True)
-    if process.returncode not in (0, 1) or not os.path.exists(results):
-        raise PairError(f"The machine did not run; see {out}/run.log.")
-    with open(results, encoding="utf-8") as file:
-        results = json.load(file)
+    results = machine(out, kernel, files, "--job", "exec", "--exec", "/suite,/list",
+                      "--host-mb", "768", "--expect-swap", "yes", "--limit", "1800",
+                      tests=len(rows))
     texts = peers.sections(out)
     return {number: (row, peers.Outcome(results["values"].get(f"test.{number}", "died 0 0").split(),
                                         texts.get(number, "")), texts.get(number, ""))
@@ -124,22 +130,11 @@ def run(out, kernel, files, rows):
 
 def run_together(out, kernel, files, name, more=()):
     """Values and faults of a small guest whose process everybody subscribes to."""
-    out = os.path.join(out, name)
-    modules = [f"/{module}.ko" for module in MODULES]
-    words = [sys.executable, os.path.join(BED, "machine", "run.py"), "--kernel", kernel,
-             "--out", out, "--job", "small-guest", "--subscribers", "1", "--passes", "1",
-             "--limit", "900", "--modules", ",".join(modules), *more]
-    words += [word for there in modules for word in ("--file", f"{files[there]}:{there}")]
     print(f"samples: {name} (usually 60 s)", flush=True)
-    shutil.rmtree(os.path.join(out, "run-1"), ignore_errors=True)
-    os.makedirs(out, exist_ok=True)
-    with open(os.path.join(out, "run.log"), "w", encoding="utf-8") as log:
-        subprocess.run(words, stdout=log, stderr=subprocess.STDOUT, check=False)
-    try:
-        with open(os.path.join(out, "run-1", "results.json"), encoding="utf-8") as file:
-            results = json.load(file)
-    except OSError:
-        raise PairError(f"The machine did not run; see {out}/run.log.") from None
+    results = machine(os.path.join(out, name), kernel,
+                      {there: files[there] for there in LOADED},
+                      "--job", "small-guest", "--subscribers", "1", "--passes", "1",
+                      "--limit", "900", *more)
     return results["values"], results["faults"]
 
 
