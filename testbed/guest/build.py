@@ -17,9 +17,9 @@ PROGRAMS = {
     "workload": ["workload.c", "file.c", "param.c", "report.c"],
     # FOLDER: that of the architecture in the kernel.
     "small_guest": ["small_guest.c", "guest_memory.c", "subscribers.c", "small_guest_{folder}.c",
-                    "small_guest_{folder}_code.S", "file.c", "report.c"],
+                    "small_guest_{folder}_code.S", "file.c", "param.c", "report.c"],
     "race_guest": ["race_guest.c", "small_guest_{folder}.c", "small_guest_{folder}_code.S"],
-    "mirror": ["mirror.c", "mirror_operations.c", "file.c", "report.c"],
+    "mirror": ["mirror.c", "mirror_operations.c", "file.c", "param.c", "report.c"],
 }
 
 

@@ -25,6 +25,7 @@
 #include "file.h"
 #include "mirror.h"
 #include "mmu_notifier_mirror.h"
+#include "param.h"
 #include "report.h"
 
 #define DEVICE		"/dev/mmu_notifier_mirror"
@@ -226,16 +227,6 @@ static void judge(const struct mirror_stats *now)
 		fail("the mirrors are broken on purpose, and no stale translation was found");
 }
 
-static long number(const char *text)
-{
-	char *end;
-	long value = strtol(text, &end, 0);
-
-	if (*end || end == text || value < 0)
-		fail("%s is not a number", text);
-	return value;
-}
-
 static void parse(int argc, char **argv)
 {
 	static const struct option longs[] = {
@@ -249,13 +240,13 @@ static void parse(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		if (c == 'o')
-			total = number(optarg);
+			total = argument_number(optarg);
 		else if (c == 's')
-			seed = number(optarg);
+			seed = argument_number(optarg);
 		else if (c == 'b')
-			broken = number(optarg);
+			broken = argument_number(optarg);
 		else if (c == 'i')
-			blind = number(optarg);
+			blind = argument_number(optarg);
 		else
 			fail("unknown option");
 	}

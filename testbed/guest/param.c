@@ -54,3 +54,13 @@ long param_number(const char *key, long otherwise)
 		fail("mn.%s=%s is not a number", key, text);
 	return value;
 }
+
+long argument_number(const char *text)
+{
+	char *end;
+	long value = strtol(text, &end, 0);
+
+	if (*end || end == text || value < 0)
+		fail("%s is not a number", text);
+	return value;
+}

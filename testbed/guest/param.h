@@ -7,4 +7,7 @@ void param_load(void);
 const char *param(const char *key, const char *otherwise);
 long param_number(const char *key, long otherwise);
 
+/* What an option of a program is: 0 or more. */
+long argument_number(const char *text);
+
 #endif

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "guest_memory.h"
+#include "param.h"
 #include "report.h"
 #include "small_guest.h"
 #include "subscribers.h"
@@ -333,16 +334,6 @@ static void run_guest(void)
 		verify_from_host(&vcpus[i]);
 }
 
-static long number(const char *text)
-{
-	char *end;
-	long value = strtol(text, &end, 0);
-
-	if (*end || end == text || value < 0)
-		fail("%s is not a number", text);
-	return value;
-}
-
 static const struct {
 	const char *name;
 	long *number;
@@ -373,7 +364,7 @@ static void parse_one(char *argument)
 		if (strcmp(known[i].name, argument + 2))
 			continue;
 		if (known[i].number)
-			*known[i].number = number(value);
+			*known[i].number = argument_number(value);
 		else
 			*known[i].text = value;
 		return;
