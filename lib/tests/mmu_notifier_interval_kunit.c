@@ -672,7 +672,7 @@ static void begin_bounded_test(struct kunit *test)
 	mnk_thread_join(test, thread);
 }
 
-/* A section from each CPU. */
+/* A section from each CPU that is online, one behind the other. */
 static struct mmu_notifier_section *open_everywhere(struct kunit *test,
 						    struct mm_struct *mm,
 						    unsigned long from,
@@ -680,7 +680,7 @@ static struct mmu_notifier_section *open_everywhere(struct kunit *test,
 {
 	struct mmu_notifier_range *ranges;
 	struct mmu_notifier_section *s;
-	int cpu;
+	int cpu, i = 0;
 
 	s = kunit_kcalloc(test, nr_cpu_ids, sizeof(*s), GFP_KERNEL);
 	ranges = kunit_kcalloc(test, nr_cpu_ids, sizeof(*ranges), GFP_KERNEL);
@@ -688,24 +688,27 @@ static struct mmu_notifier_section *open_everywhere(struct kunit *test,
 	KUNIT_ASSERT_NOT_NULL(test, ranges);
 	for_each_online_cpu(cpu) {
 		set_cpus_allowed_ptr(current, cpumask_of(cpu));
-		mmu_notifier_section_init(&s[cpu], &ranges[cpu]);
-		open_section(&s[cpu], mm, from, to);
+		mmu_notifier_section_init(&s[i], &ranges[i]);
+		open_section(&s[i++], mm, from, to);
 	}
 	set_cpus_allowed_ptr(current, cpu_possible_mask);
 	return s;
 }
 
-/* A reader waits for the last of them. The ends come on this CPU, whatever it is. */
-static void expect_waits_everywhere(struct kunit *test, struct interval *itv,
-				    struct mmu_notifier_section *s)
+/*
+ * A reader waits for the last of @nr open sections. The ends come on this CPU,
+ * whatever it is.
+ */
+static void expect_waits(struct kunit *test, struct interval *itv,
+			 struct mmu_notifier_section *s, unsigned int nr)
 {
 	struct reader r = { .itv = itv };
 	struct mnk_thread *thread = mnk_thread_run(test, run_read, &r);
-	int cpu;
+	unsigned int i;
 
-	for_each_online_cpu(cpu) {
+	for (i = 0; i < nr; i++) {
 		mnk_expect_blocked(test, thread);
-		mmu_notifier_invalidate_range_end(&s[cpu]);
+		mmu_notifier_invalidate_range_end(&s[i]);
 	}
 	mnk_thread_join(test, thread);
 	KUNIT_EXPECT_FALSE(test, retry(itv, r.seq));
@@ -716,7 +719,8 @@ static void begin_waits_all_cpus_test(struct kunit *test)
 	struct mm_struct *mm = mnk_mm(test);
 	struct interval *itv = insert(test, mm, 0, 1, &once_ops);
 
-	expect_waits_everywhere(test, itv, open_everywhere(test, mm, 0, 2));
+	expect_waits(test, itv, open_everywhere(test, mm, 0, 2),
+		     num_online_cpus());
 }
 
 /* Intervals that come in the middle of sections. */
@@ -725,8 +729,6 @@ static void insert_in_section_test(struct kunit *test)
 {
 	struct mm_struct *mm = mnk_mm(test);
 	struct interval *old = insert(test, mm, 0, 1, &once_ops), *new;
-	struct reader r = { };
-	struct mnk_thread *thread;
 	DEFINE_MMU_NOTIFIER_SECTION(s);
 
 	open_section(&s, mm, 0, 9);
@@ -735,12 +737,7 @@ static void insert_in_section_test(struct kunit *test)
 	section(mm, 4, 5);
 	expect(test, new, CALLED_ONCE, 1);
 
-	r.itv = new;
-	thread = mnk_thread_run(test, run_read, &r);
-	mnk_expect_blocked(test, thread);
-	mmu_notifier_invalidate_range_end(&s);
-	mnk_thread_join(test, thread);
-	KUNIT_EXPECT_FALSE(test, retry(new, r.seq));
+	expect_waits(test, new, &s, 1);
 	expect(test, new, CALLED_ONCE, 0);
 	expect(test, old, CALLED_ONCE, 1);
 }
@@ -777,7 +774,6 @@ static void insert_behind_look_test(struct kunit *test)
 	struct mm_struct *mm = mnk_mm(test);
 	struct interval *old = insert(test, mm, 0, 1, &once_ops), *new;
 	struct reader r = { };
-	struct mnk_thread *thread;
 	DEFINE_MMU_NOTIFIER_SECTION(s);
 
 	mmu_interval_read_begin(&old->mni);
@@ -786,23 +782,15 @@ static void insert_behind_look_test(struct kunit *test)
 	r.itv = old;
 	mnk_thread_join(test, mnk_thread_run(test, run_read, &r));
 
-	r.itv = new;
-	thread = mnk_thread_run(test, run_read, &r);
-	mnk_expect_blocked(test, thread);
-	mmu_notifier_invalidate_range_end(&s);
-	mnk_thread_join(test, thread);
-	KUNIT_EXPECT_FALSE(test, retry(new, r.seq));
+	expect_waits(test, new, &s, 1);
 	expect(test, new, CALLED_ONCE, 0);
 
+	r.itv = new;
 	open_section(&s, mm, 5, 9);
 	mnk_thread_join(test, mnk_thread_run(test, run_read, &r));
 
 	/* Counted in the other phase. */
-	r.itv = insert(test, mm, 5, 6, &once_ops);
-	thread = mnk_thread_run(test, run_read, &r);
-	mnk_expect_blocked(test, thread);
-	mmu_notifier_invalidate_range_end(&s);
-	mnk_thread_join(test, thread);
+	expect_waits(test, insert(test, mm, 5, 6, &once_ops), &s, 1);
 }
 
 static void insert_behind_looks_test(struct kunit *test)
@@ -812,7 +800,8 @@ static void insert_behind_looks_test(struct kunit *test)
 
 	insert(test, mm, 0, 1, &once_ops);
 	s = open_everywhere(test, mm, 4, 5);
-	expect_waits_everywhere(test, insert(test, mm, 4, 5, &once_ops), s);
+	expect_waits(test, insert(test, mm, 4, 5, &once_ops), s,
+		     num_online_cpus());
 }
 
 /*
