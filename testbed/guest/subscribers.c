@@ -22,6 +22,8 @@
 #include "subscribers.h"
 
 #define RETRY_US 1000
+/* Few enough to be found in a TLB again, many enough to be swapped in between. */
+#define PAGES_READ 2048
 
 enum { MIRROR, GRU, XPMEM, SUBSCRIBERS };
 
@@ -103,7 +105,8 @@ static void compare(struct tally *tally, load *own, load *other, uint64_t *addre
 
 static uint64_t *pick(unsigned char *base, unsigned int *random)
 {
-	size_t page = rand_r(random) % (bytes / 4096), word = rand_r(random) % 512;
+	size_t page = rand_r(random) % PAGES_READ * (bytes / 4096 / PAGES_READ);
+	size_t word = rand_r(random) % 512;
 
 	return (uint64_t *)(base + page * 4096 + word * 8);
 }
