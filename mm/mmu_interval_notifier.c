@@ -79,8 +79,12 @@
 
 #include <trace/events/mmu_notifier.h>
 
-/* Changing the tree takes as many locks. A power of two. */
+/*
+ * Changing the tree takes as many locks, in their order, the number of each its
+ * subclass. A power of two.
+ */
 #define MI_MAX_LANES	8
+static_assert(MI_MAX_LANES <= MAX_LOCKDEP_SUBCLASSES);
 
 /* mmu_notifier_range::phase of a section that is not counted, but on the list. */
 #define MI_LISTED	2
@@ -139,7 +143,7 @@ static noinline void mi_lock_rest(struct mmu_interval_subscriptions *itv)
 	unsigned int i;
 
 	for (i = 1; i < itv->nr_lanes; i++)
-		spin_lock_nest_lock(&itv->lanes[i].lock, &itv->lanes[0].lock);
+		spin_lock_nested(&itv->lanes[i].lock, i);
 }
 
 static noinline void mi_unlock_rest(struct mmu_interval_subscriptions *itv)
@@ -696,12 +700,12 @@ static struct mmu_interval_subscriptions *mi_prepare(struct mm_struct *mm)
 		return itv;
 
 	mmu_notifier_enable();
-	subs = mmu_notifier_subscriptions_get(mm);
-	if (!subs)
-		return NULL;
 	itv = mi_alloc();
-	if (!itv)
+	subs = itv ? mmu_notifier_subscriptions_get(mm) : NULL;
+	if (!subs) {
+		kfree(itv);
 		return NULL;
+	}
 
 	/* Pairs with the address dependency in __mmu_notifier_range_start(). */
 	smp_store_release(&subs->intervals, itv);
@@ -865,7 +869,8 @@ void mmu_interval_notifier_remove(struct mmu_interval_notifier *interval_sub)
 
 	might_sleep();
 	mmu_notifier_might_start();
-	if (WARN_ON_ONCE(!mm || RB_EMPTY_NODE(&interval_sub->interval_tree.rb)))
+	/* Others may turn the tree meanwhile; only we take the node out. */
+	if (WARN_ON_ONCE(!mm || data_race(RB_EMPTY_NODE(&interval_sub->interval_tree.rb))))
 		return;
 
 	itv = mm->notifier_subscriptions->intervals;
