@@ -7,6 +7,7 @@
 #include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/khugepaged.h>
+#include <linux/kthread.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
@@ -191,27 +192,54 @@ static void small_entries_test(struct kunit *test)
 	expect_collapsed(test, p, MNK_READONLY);
 }
 
-static void copy_at_start(struct mnk_sub *sub, const struct mnk_call *call)
+/**
+ * struct collapse - MADV_COLLAPSE in a thread
+ * @mm: the address space
+ * @addr: of the pages
+ * @ret: what it returned
+ */
+struct collapse {
+	struct mm_struct *mm;
+	unsigned long addr;
+	int ret;
+};
+
+static void collapse_thread(void *data)
 {
-	if (call->kind == MNK_START &&
-	    fixup_user_fault(current->mm, call->start, FAULT_FLAG_WRITE, NULL))
-		atomic_inc(&sub->violations);
+	struct collapse *c = data;
+
+	kthread_use_mm(c->mm);
+	c->ret = advise(c->addr, MADV_COLLAPSE);
+	kthread_unuse_mm(c->mm);
 }
 
 /* Before it has the locks, one of the pages is copied: it gives up, and ends. */
 static void small_entries_copied_test(struct kunit *test)
 {
-	unsigned long addr = map_small_entries(test);
+	struct collapse *c = kunit_kzalloc(test, sizeof(*c), GFP_KERNEL);
 	struct mnk_sub *sub = mnk_alloc(test, &mnk_page_ops);
+	struct mnk_thread *thread;
+	struct mnk_gate *gate;
+	unsigned long end;
 
-	sub->hook = copy_at_start;
-	KUNIT_ASSERT_EQ(test, 0, mnk_register(test, sub, current->mm));
-	KUNIT_EXPECT_NE(test, 0, advise(addr, MADV_COLLAPSE));
-	KUNIT_EXPECT_FALSE(test, is_huge(addr));
+	KUNIT_ASSERT_NOT_NULL(test, c);
+	c->addr = map_small_entries(test);
+	c->mm = current->mm;
+	end = c->addr + HPAGE_PMD_SIZE;
+	KUNIT_ASSERT_EQ(test, 0, mnk_register(test, sub, c->mm));
+	gate = mnk_gate_arm(test, sub, MNK_START);
+	thread = mnk_thread_run(test, collapse_thread, c);
+	mnk_gate_wait(test, gate);
+	mnk_write(test, c->addr);
+	mnk_gate_open(gate);
+	mnk_thread_join(test, thread);
+
+	KUNIT_EXPECT_NE(test, 0, c->ret);
+	KUNIT_EXPECT_FALSE(test, is_huge(c->addr));
 	MNK_EXPECT(test, sub,
-		   CALL_START(addr, addr + HPAGE_PMD_SIZE, MMU_NOTIFY_CLEAR),
-		   CALL_PAGE(addr, 1, MMU_NOTIFY_CLEAR),
-		   CALL_END(addr, addr + HPAGE_PMD_SIZE, MMU_NOTIFY_CLEAR));
+		   CALL_START(c->addr, end, MMU_NOTIFY_CLEAR),
+		   CALL_PAGE(c->addr, 1, MMU_NOTIFY_CLEAR),
+		   CALL_END(c->addr, end, MMU_NOTIFY_CLEAR));
 }
 
 /* khugepaged. */

@@ -916,7 +916,8 @@ static void first_insert_publishes_test(struct kunit *test)
 	i_mmap_lock_read(files[!first]->f_mapping);
 	inserter = mnk_thread_run(test, run_insert, &i);
 	mnk_expect_blocked(test, inserter);
-	i_mmap_lock_read(files[first]->f_mapping);
+	down_read_nested(&files[first]->f_mapping->i_mmap_rwsem,
+			 SINGLE_DEPTH_NESTING);
 	open_section(&s, current->mm, 0, 1);
 	i_mmap_unlock_read(files[!first]->f_mapping);
 	mnk_thread_join(test, inserter);

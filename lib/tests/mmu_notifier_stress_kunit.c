@@ -25,7 +25,7 @@ struct stress_sub {
 	bool refuses;
 	bool open[NR_SECTION_THREADS];
 	atomic_t released;
-	unsigned long starts, pages;
+	atomic_t starts, pages;
 };
 
 /**
@@ -70,7 +70,7 @@ static int stress_start(struct mmu_notifier *mn,
 	int thread = thread_of(range->start);
 
 	stress_require(sub, !READ_ONCE(sub->open[thread]));
-	sub->starts++;
+	atomic_inc(&sub->starts);
 	if (!mmu_notifier_range_blockable(range) && sub->refuses)
 		return -EAGAIN;
 	WRITE_ONCE(sub->open[thread], true);
@@ -95,7 +95,7 @@ static void stress_page(struct mmu_notifier *mn, struct mm_struct *mm,
 	struct stress_sub *sub = to_stress(mn);
 
 	stress_require(sub, !READ_ONCE(sub->open[thread_of(address)]));
-	sub->pages++;
+	atomic_inc(&sub->pages);
 }
 
 static bool stress_young(struct mmu_notifier *mn, struct mm_struct *mm,
@@ -278,8 +278,9 @@ static void stress_check_end(struct kunit *test, struct stress_sub *sub)
 
 	for (i = 0; i < NR_SECTION_THREADS; i++)
 		KUNIT_EXPECT_FALSE(test, sub->open[i]);
-	KUNIT_EXPECT_GT(test, sub->starts, 0);
-	KUNIT_EXPECT_EQ(test, !!sub->pages, !!sub->mn.ops->invalidate_page);
+	KUNIT_EXPECT_GT(test, atomic_read(&sub->starts), 0);
+	KUNIT_EXPECT_EQ(test, !!atomic_read(&sub->pages),
+			!!sub->mn.ops->invalidate_page);
 	mmu_notifier_unregister(&sub->mn, sub->stress->mm);
 	KUNIT_EXPECT_EQ(test, 1, atomic_read(&sub->released));
 	kfree(sub);
