@@ -182,13 +182,13 @@ static const struct mmu_interval_notifier_ops interval_ops[] = {
 	{ .invalidate_start = interval_start, .invalidate_finish = interval_finish },
 };
 
+/* Of an interval that is removed nothing is told: its translations go first. */
 static void remove_intervals(struct mirror *m, unsigned long nr)
 {
+	mirror_clear(m);
 	while (nr--)
 		mmu_interval_notifier_remove(&m->intervals[nr].mni);
 	kvfree(m->intervals);
-	/* Nobody tells a driver that its own interval is gone. */
-	mirror_clear(m);
 }
 
 static int insert_intervals(struct mirror *m)
