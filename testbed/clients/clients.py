@@ -40,6 +40,7 @@ NAMES = r"_*mmu_(?:notifier|interval)_\w+"
 # Directories whose files another directory's Makefile lists.
 LISTED_IN = {"drivers/gpu/drm/amd/amdkfd/": "drivers/gpu/drm/amd/amdgpu/../amdkfd/"}
 NO_COMPILER = "no compiler"
+ABSENT = "not part of"
 # Debug options that take long and change nothing for the types.
 QUICK = ["KASAN", "KCSAN", "KCOV", "UBSAN", "GCC_PLUGINS", "DEBUG_INFO_BTF", "MODULE_SIG",
          "SAMPLES", "RUST"]
@@ -134,7 +135,7 @@ class Arch:
             for line in log:
                 if name in line and "error:" in line:
                     return line.split("error:")[1].strip()
-        return f"not part of {self.name}'s {self.config}"
+        return f"{ABSENT} {self.name}'s {self.config}"
 
 
 def compile_on(arch, names, result):
@@ -182,10 +183,17 @@ def main():
               f"{' (changed by the series)' if files[name] else ''} {why}".rstrip())
     passed = sum(built for _, built, _ in result.values())
     skipped = sum(why.startswith(NO_COMPILER) for _, _, why in result.values())
-    failed = len(result) - passed - skipped
-    print(f"{passed} passed, {failed} failed, {skipped} without a compiler")
+    # Of architectures that were not asked for, perhaps.
+    partial = args.arches and set(args.arches) != set(ARCHES)
+    absent = sum(why.startswith(ABSENT) for _, _, why in result.values()) if partial else 0
+    failed = len(result) - passed - skipped - absent
+    print(f"{passed} passed, {failed} failed, {skipped} without a compiler"
+          + f", {absent} on none of these architectures" * bool(absent))
     return int(failed != 0 or not passed)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("The compilation was interrupted.")
