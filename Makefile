@@ -13,6 +13,7 @@ config	:= $(bed)/machine/config
 guests_x86_64	:= linux-guest small-guest
 guests_arm64	:= small-guest
 checks_arm64	:= kunit races mirror guests
+checked_debug	:= kunit races samples mirror
 packages_x86_64	:= qemu-system-x86
 packages_arm64	:= qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 arches	:= x86_64 arm64
@@ -90,7 +91,7 @@ build_kernel = $(py) $(bed)/machine/build_kernel.py --arch $(ARCH) $(BUILD)/tree
 .DEFAULT_GOAL := help
 .PHONY: help arch deps base mainline tree refresh check-refresh series kernel options run \
 	model check samples faults mirror mirror-debug mutate clients peers bench debug-kernel \
-	run-debug check-debug lint clean
+	kcsan-kernel run-debug check-debug check-kcsan lint clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -184,6 +185,15 @@ bench: tree mainline ## Mainline against ours, measured: table, CSV, SVG (MEASUR
 debug-kernel: tree ## Build the kernel with lockdep, KASAN and the like
 	@$(build_kernel) $(BUILD)/debug$(on) $(fragments) $(config)/debug.config
 
+# KCSAN watches what is ours, and KVM's use of the counts.
+watched := $(notdir $(patsubst %.c,%.o,$(wildcard mm/mmu_*.c virt/kvm/mmu_*.c lib/tests/mmu_*.c)))
+watched := $(watched) kvm_main.o pfncache.o
+
+kcsan-kernel: tree ## Build the kernel that looks for data races (x86-64)
+	@$(build_kernel) $(BUILD)/kcsan --variable KCSAN_SANITIZE=n \
+		$(foreach object,$(watched),--variable KCSAN_SANITIZE_$(object)=y) \
+		$(fragments) $(config)/kcsan.config
+
 # Those guests that go on, three or the only one, are larger than the host.
 run-debug: debug-kernel ## A small guest swaps on the debug kernel (5 minutes; MEMORY= FAULT=)
 	@$(py) $(bed)/machine/run.py --kernel $(BUILD)/debug$(on) --out $(BUILD)/run-debug$(on) \
@@ -191,14 +201,19 @@ run-debug: debug-kernel ## A small guest swaps on the debug kernel (5 minutes; M
 		$(call opt,MEMORY,--memory) $(call opt,FAULT,--fault) \
 		--passes 1 --silence 600 --limit 1200
 
-check-debug: debug-kernel ## KUnit, races and the mirror on the debug kernel
-	@$(py) $(bed)/check.py --kernel debug$(on) $(BUILD) $(or $(checks_$(ARCH)),kunit races mirror)
+# KVM under the debug kernel: one guest that the OOM killer of its cgroup takes.
+check-debug: debug-kernel ## Tests on the kernel with lockdep and KASAN, a guest killed for memory
+	@$(py) $(bed)/check.py --kernel debug$(on) $(BUILD) $(or $(checks_$(ARCH)),$(checked_debug))
+	@$(MAKE) --no-print-directory run-debug FAULT=oom
+
+check-kcsan: kcsan-kernel ## The same tests, data races looked for (x86-64)
+	@$(py) $(bed)/check.py --kernel kcsan $(BUILD) $(checked_debug)
 
 lint: tree mainline ## What the kernel's own tools say, of ours and of mainline (15 minutes; TOOLS="checkpatch sparse ...")
 	@$(bed)/deps $(BUILD) $(linters) sparse python3-sphinx
 	@$(py) $(bed)/lint/lint.py $(BUILD) $(TOOLS)
 
 clean: ## Delete everything that was built, keep what was downloaded
-	rm -rf $(foreach dir,kernel debug run run-debug mirror mirror-debug,$(BUILD)/$(dir) $(BUILD)/$(dir)-arm64) \
+	rm -rf $(foreach dir,kernel debug kcsan run run-debug mirror mirror-debug,$(BUILD)/$(dir) $(BUILD)/$(dir)-arm64) \
 		$(BUILD)/check $(BUILD)/lint $(BUILD)/series $(BUILD)/series-mainline $(BUILD)/baseline $(BUILD)/clients \
 		$(BUILD)/peers $(BUILD)/bench $(BUILD)/model $(BUILD)/samples $(BUILD)/mutate $(BUILD)/faults

@@ -158,7 +158,7 @@ def watch(process, log_path, expected, begin):
         raise
 
 
-def build(src, out, arch, fragments, targets):
+def build(src, out, arch, fragments, words):
     begin = time.monotonic()
     env = environment(src, out, arch.name)
     log_path = os.path.join(out, "build.log")
@@ -166,7 +166,7 @@ def build(src, out, arch, fragments, targets):
     with open(log_path, "w", encoding="utf-8") as log:
         configure(src, out, arch, fragments, env, log)
         log.flush()
-        command = make_command(src, out, f"-j{os.cpu_count()}", *targets, prefix=arch.prefix)
+        command = make_command(src, out, f"-j{os.cpu_count()}", *words, prefix=arch.prefix)
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT,
                                    env=env, start_new_session=True)
         code = watch(process, log_path, usual(out, arch), begin)
@@ -196,6 +196,8 @@ def arguments(argv):
     parser.add_argument("fragments", nargs="+", help="configuration fragments, later ones win")
     parser.add_argument("--arch", choices=ARCHES, default="x86_64", help="default x86_64")
     parser.add_argument("--target", action="append", help="make target (default: the image)")
+    parser.add_argument("--variable", action="append", default=[], metavar="NAME=VALUE",
+                        help="a variable for make")
     return parser.parse_args(argv)
 
 
@@ -220,7 +222,7 @@ def main(argv=None):
         os.makedirs(out, exist_ok=True)
         with locked(out):
             build(src, out, arch, [os.path.abspath(f) for f in args.fragments],
-                  args.target or [arch.image])
+                  args.variable + (args.target or [arch.image]))
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1
