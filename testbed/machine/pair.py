@@ -23,9 +23,9 @@ def call(words, log, what):
         raise PairError(f"{what} failed; see {log}.")
 
 
-def build_kernel_in(build, name, source, *targets, fragments=FRAGMENTS):
+def build_kernel_in(build, name, source, *targets, fragments=FRAGMENTS, folder=FOLDER):
     """BUILD/FOLDER/NAME from BUILD/SOURCE."""
-    out = os.path.join(build, FOLDER, name)
+    out = os.path.join(build, folder, name)
     print(f"pair: kernel {name}", flush=True)
     code = subprocess.run([sys.executable, os.path.join(HERE, "build_kernel.py"),
                            *(f"--target={target}" for target in targets),

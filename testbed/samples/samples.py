@@ -25,6 +25,7 @@ from pair import PairError, call  # noqa: E402
 
 MODULES = ["soft_mirror", "soft_gru", "soft_xpmem"]
 LOADED = [f"/{name}.ko" for name in MODULES]
+LOADING = ["--modules", ",".join(LOADED)]
 TESTS = os.path.join("tools", "testing", "selftests", "mmu_notifier")
 MUTE = "/sys/kernel/debug/mmu_notifier_inject/mute"
 SECONDS = 600           # for one test, on a machine that does something else
@@ -41,6 +42,7 @@ class Row:
     program: str
     mute: tuple = ()    # functions of the sample to take away
     case: str = ""      # the test that has to fail then
+    seconds: int = SECONDS
 
     def command(self):
         if not self.mute:
@@ -80,21 +82,25 @@ def build(out, tree, kernel, arch):
     os.makedirs(tests, exist_ok=True)
     call(["make", "-C", os.path.join(tree, TESTS), f"OUTPUT={tests}", "LDFLAGS=-static",
           f"CROSS_COMPILE={arch.prefix}"], os.path.join(out, "tests.log"), "Building the tests")
-    suite = os.path.join(out, "suite")
-    call([arch.compiler[0], "-static", "-O2", "-Wall", "-Werror", "-I", os.path.join(BED, "guest"),
-          "-o", suite, os.path.join(BED, "peers", "suite.c"),
-          os.path.join(BED, "guest", "report.c")], os.path.join(out, "suite.log"),
-         "Building the program that runs the tests")
     files = {there: os.path.join(kernel, "samples", "mmu_notifier", there[1:])
              for there in LOADED}
     files.update((f"/tests/{row.program}", os.path.join(tests, row.program)) for row in ROWS)
-    return {"/suite": suite, **files}
+    return {"/suite": build_suite(out, arch.compiler[0]), **files}
 
 
-def machine(out, kernel, files, *words, tests=0):
-    """Results of one machine that has the modules; TESTS: how many it will name."""
+def build_suite(out, compiler="gcc"):
+    suite = os.path.join(out, "suite")
+    call([compiler, "-static", "-O2", "-Wall", "-Werror", "-I", os.path.join(BED, "guest"),
+          "-o", suite, os.path.join(BED, "peers", "suite.c"),
+          os.path.join(BED, "guest", "report.c")], os.path.join(out, "suite.log"),
+         "Building the program that runs the tests")
+    return suite
+
+
+def machine(out, kernel, files, *words, tests=0, label="samples"):
+    """Results of one machine; TESTS: how many it will name."""
     words = [sys.executable, os.path.join(BED, "machine", "run.py"), "--kernel", kernel,
-             "--out", out, "--modules", ",".join(LOADED), *words]
+             "--out", out, *words]
     words += [word for there, here in files.items() for word in ("--file", f"{here}:{there}")]
     shutil.rmtree(os.path.join(out, "run-1"), ignore_errors=True)
     os.makedirs(out, exist_ok=True)
@@ -104,7 +110,7 @@ def machine(out, kernel, files, *words, tests=0):
         for line in process.stdout:
             log.write(line)
             if match := re.search(r": (\d+) s of usually .*: test\.(\d+) ", line):
-                print(f"samples: {match[1]} s: test {match[2]} of {tests}", flush=True)
+                print(f"{label}: {match[1]} s: test {match[2]} of {tests}", flush=True)
     results = os.path.join(out, "run-1", "results.json")
     if process.returncode not in (0, 1) or not os.path.exists(results):
         raise PairError(f"The machine did not run; see {out}/run.log.")
@@ -112,16 +118,16 @@ def machine(out, kernel, files, *words, tests=0):
         return json.load(file)
 
 
-def run(out, kernel, files, rows):
+def run(out, kernel, files, rows, *words, label="samples"):
     """{number: (row, Outcome, what it printed)}, faults of the machine"""
+    os.makedirs(out, exist_ok=True)
     listing = os.path.join(out, "list")
     with open(listing, "w", encoding="utf-8") as file:
-        file.writelines(f"test.{number}\t{SECONDS}\t/\t{row.command()}\n"
+        file.writelines(f"test.{number}\t{row.seconds}\t/\t{row.command()}\n"
                         for number, row in enumerate(rows, 1))
     files = {**files, "/list": listing}
-    results = machine(out, kernel, files, "--job", "exec", "--exec", "/suite,/list",
-                      "--host-mb", "768", "--expect-swap", "yes", "--limit", "1800",
-                      tests=len(rows))
+    results = machine(out, kernel, files, "--job", "exec", "--exec", "/suite,/list", *words,
+                      tests=len(rows), label=label)
     texts = peers.sections(out)
     return {number: (row, peers.Outcome(results["values"].get(f"test.{number}", "died 0 0").split(),
                                         texts.get(number, "")), texts.get(number, ""))
@@ -133,8 +139,8 @@ def run_together(out, kernel, files, name, more=()):
     print(f"samples: {name} (usually 60 s)", flush=True)
     results = machine(os.path.join(out, name), kernel,
                       {there: files[there] for there in LOADED},
-                      "--job", "small-guest", "--subscribers", "1", "--passes", "1",
-                      "--limit", "900", *more)
+                      *LOADING, "--job", "small-guest", "--subscribers", "1",
+                      "--passes", "1", "--limit", "900", *more)
     return results["values"], results["faults"]
 
 
@@ -214,7 +220,8 @@ def main():
         os.makedirs(out, exist_ok=True)
         print("samples: modules and tests", flush=True)
         files = build(out, os.path.join(build_dir, "tree"), kernel, arch)
-        found = run(out, kernel, files, ROWS + BROKEN)
+        found = run(out, kernel, files, ROWS + BROKEN, *LOADING, "--host-mb", "768",
+                    "--expect-swap", "yes", "--limit", "1800")
         together = run_together(out, kernel, files, "together")
         _, broken = run_together(out, kernel, files, "together-broken",
                                  ["--write", f"{MUTE}:gru_invalidate_page"])
