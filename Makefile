@@ -57,6 +57,9 @@ compilers := $(compilers) gcc-riscv64-linux-gnu gcc-mips64el-linux-gnuabi64
 TESTS	?=
 libraries := liburing-dev libnuma-dev libcap-dev rsync
 
+# What "make rdma" puts into its machines.
+verbs	:= iproute2 libibverbs-dev python3-pyverbs
+
 # Tools of "make lint", by default all, and what they and "make check" read text with.
 TOOLS	?=
 linters	:= codespell python3-git python3-ply shellcheck
@@ -90,7 +93,7 @@ build_kernel = $(py) $(bed)/machine/build_kernel.py --arch $(ARCH) $(BUILD)/tree
 
 .DEFAULT_GOAL := help
 .PHONY: help arch deps base mainline tree refresh check-refresh series kernel options run \
-	model check samples faults mirror mirror-debug mutate clients peers bench debug-kernel \
+	model check samples rdma faults mirror mirror-debug mutate clients peers bench debug-kernel \
 	kcsan-kernel run-debug check-debug check-kcsan lint clean
 
 help: ## This list
@@ -154,6 +157,10 @@ check: kernel ## All tests: conversion, removal, lint, models, KUnit, races, sam
 samples: kernel ## GRU, XPMEM and the sample driver at work, each tested: a table
 	@$(py) $(bed)/samples/samples.py --kernel $(notdir $(kernel)) $(BUILD)
 
+rdma: tree mainline ## Soft-RoCE writes to memory that swaps, rdma-core's own tests; mainline's and ours: a table
+	@$(bed)/deps $(BUILD) $(verbs)
+	@$(py) $(bed)/rdma/rdma.py $(BUILD)
+
 faults: kernel ## Guests that swap while one is killed, swap is full, slots change, ...: a table (VARIANTS="kill oom")
 	@$(py) $(bed)/faults/faults.py --kernel $(notdir $(kernel)) $(BUILD) $(VARIANTS)
 
@@ -216,4 +223,5 @@ lint: tree mainline ## What the kernel's own tools say, of ours and of mainline 
 clean: ## Delete everything that was built, keep what was downloaded
 	rm -rf $(foreach dir,kernel debug kcsan run run-debug mirror mirror-debug,$(BUILD)/$(dir) $(BUILD)/$(dir)-arm64) \
 		$(BUILD)/check $(BUILD)/lint $(BUILD)/series $(BUILD)/series-mainline $(BUILD)/baseline $(BUILD)/clients \
-		$(BUILD)/peers $(BUILD)/bench $(BUILD)/model $(BUILD)/samples $(BUILD)/mutate $(BUILD)/faults
+		$(BUILD)/peers $(BUILD)/bench $(BUILD)/model $(BUILD)/samples $(BUILD)/mutate $(BUILD)/faults \
+		$(BUILD)/rdma

@@ -110,8 +110,8 @@ def console_end(path, most=40):
 def testbed(steps):
     """The tools of the test bed"""
     passed = failed = 0
-    for folder in ("base", "tree", "machine", "model", "bench", "samples", "mutate", "faults",
-                   "lint"):
+    for folder in ("base", "tree", "machine", "model", "bench", "samples", "rdma", "mutate",
+                   "faults", "lint"):
         code, text = steps.run("unittest-" + folder, sys.executable, "-m", "unittest", "discover",
                                "-s", os.path.join(HERE, folder), "-p", "test_*.py")
         ran = re.search(r"^Ran (\d+) test", text, re.M)
