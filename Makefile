@@ -154,8 +154,8 @@ check: kernel ## All tests: conversion, removal, lint, models, KUnit, races, sam
 	@$(bed)/deps $(BUILD) $(linters)
 	@$(py) $(bed)/check.py --kernel $(notdir $(kernel)) $(BUILD) $(checks_$(ARCH))
 
-samples: kernel ## GRU, XPMEM and the sample driver at work, each tested: a table
-	@$(py) $(bed)/samples/samples.py --kernel $(notdir $(kernel)) $(BUILD)
+samples: kernel ## GRU, XPMEM and the sample driver at work, each tested: a table (PASSES=: longer)
+	@$(py) $(bed)/samples/samples.py --kernel $(notdir $(kernel)) $(call opt,PASSES,--passes) $(BUILD)
 
 rdma: tree mainline ## Soft-RoCE writes to memory that swaps, rdma-core's own tests; mainline's and ours: a table
 	@$(bed)/deps $(BUILD) $(verbs)

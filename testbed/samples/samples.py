@@ -134,13 +134,13 @@ def run(out, kernel, files, rows, *words, label="samples"):
             for number, row in enumerate(rows, 1)}, results["faults"]
 
 
-def run_together(out, kernel, files, name, more=()):
+def run_together(out, kernel, files, name, passes=1, more=()):
     """Values and faults of a small guest whose process everybody subscribes to."""
     print(f"samples: {name} (usually 60 s)", flush=True)
     results = machine(os.path.join(out, name), kernel,
                       {there: files[there] for there in LOADED},
                       *LOADING, "--job", "small-guest", "--subscribers", "1",
-                      "--passes", "1", "--limit", "900", *more)
+                      "--passes", str(passes), "--limit", str(900 * passes), *more)
     return results["values"], results["faults"]
 
 
@@ -209,8 +209,12 @@ def report(found, faults):
 def main():
     parser = build_kernel.Parser(prog="samples.py", description=__doc__.splitlines()[0])
     parser.add_argument("--kernel", default="kernel", help="build directory below BUILD")
+    parser.add_argument("--passes", type=int, default=1,
+                        help="of the guest that all subscribe to (default 1)")
     parser.add_argument("build")
     args = parser.parse_args()
+    if args.passes < 1:
+        parser.error("--passes: at least one")
     build_dir = os.path.abspath(args.build)
     kernel, out = os.path.join(build_dir, args.kernel), os.path.join(build_dir, "samples")
     try:
@@ -222,9 +226,9 @@ def main():
         files = build(out, os.path.join(build_dir, "tree"), kernel, arch)
         found = run(out, kernel, files, ROWS + BROKEN, *LOADING, "--host-mb", "768",
                     "--expect-swap", "yes", "--limit", "1800")
-        together = run_together(out, kernel, files, "together")
+        together = run_together(out, kernel, files, "together", args.passes)
         _, broken = run_together(out, kernel, files, "together-broken",
-                                 ["--write", f"{MUTE}:gru_invalidate_page"])
+                                 more=["--write", f"{MUTE}:gru_invalidate_page"])
         counts_of = [report(*found), report_together(*together, broken)]
         passed, failed = (sum(part) for part in zip(*counts_of))
     except (PairError, build_kernel.BuildError, OSError) as error:
