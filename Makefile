@@ -159,7 +159,7 @@ samples: kernel ## GRU, XPMEM and the sample driver at work, each tested: a tabl
 
 rdma: tree mainline ## Soft-RoCE writes to memory that swaps, rdma-core's own tests; mainline's and ours: a table
 	@$(bed)/deps $(BUILD) $(verbs)
-	@$(py) $(bed)/rdma/rdma.py $(BUILD)
+	@$(py) $(bed)/rdma/rdma.py $(call opt,PASSES,--passes) $(BUILD)
 
 faults: kernel ## Guests that swap while one is killed, swap is full, slots change, ...: a table (VARIANTS="kill oom")
 	@$(py) $(bed)/faults/faults.py --kernel $(notdir $(kernel)) $(BUILD) $(VARIANTS)

@@ -23,7 +23,7 @@ PROGRAMS = {
 }
 
 
-def sources_changed(target, sources):
+def sources_changed(target, paths):
     """Headers count for every program: they are few."""
     if not os.path.exists(target):
         return True
@@ -31,20 +31,24 @@ def sources_changed(target, sources):
     headers = [os.path.join(folder, name) for folder in (HERE, SHARED, SAMPLES)
                for name in os.listdir(folder) if name.endswith(".h")]
     return any(os.path.getmtime(path) > built
-               for path in [os.path.join(HERE, name) for name in sources] + headers)
+               for path in paths + headers)
+
+
+def sources(name, folder):
+    """Paths of what a program is made of."""
+    return [os.path.join(HERE, source.format(folder=folder)) for source in PROGRAMS[name]]
 
 
 def build(out, folder="x86", compiler="gcc"):
     """Return {program: path}; raises CalledProcessError with gcc's own words shown."""
     os.makedirs(out, exist_ok=True)
     paths = {}
-    for name, sources in PROGRAMS.items():
-        sources = [source.format(folder=folder) for source in sources]
+    for name in PROGRAMS:
+        files = sources(name, folder)
         target = paths[name] = os.path.join(out, name)
-        if sources_changed(target, sources):
+        if sources_changed(target, files):
             fresh = f"{target}.{os.getpid()}"
-            subprocess.run([compiler, *FLAGS, "-o", fresh,
-                            *(os.path.join(HERE, source) for source in sources)], check=True)
+            subprocess.run([compiler, *FLAGS, "-o", fresh, *files], check=True)
             os.replace(fresh, target)
     return paths
 

@@ -25,9 +25,10 @@
 /* Few enough to be found in a TLB again, many enough to be swapped in between. */
 #define PAGES_READ 2048
 
-enum { MIRROR, GRU, XPMEM, SUBSCRIBERS };
+/* Each has a thread, but the last, which has a process. */
+enum { MIRROR, GRU, RDMA, XPMEM, SUBSCRIBERS };
 
-static const char *const names[] = { "mirror", "gru", "xpmem" };
+static const char *const names[] = { "mirror", "gru", "rdma", "xpmem" };
 
 /* Shared with the process that imports the memory. */
 static struct shared {
@@ -81,6 +82,13 @@ static int gru_load(uint64_t *address, uint64_t *value)
 
 typedef int load(uint64_t *address, uint64_t *value);
 
+static load *const loads[] = { mirror_load, gru_load, rdma_load };
+
+static int is_there(int who)
+{
+	return who != RDMA || rdma_open;
+}
+
 /*
  * The guest writes something new each time. So a word that was the same before and
  * after had that value in between.
@@ -119,8 +127,7 @@ static void *read_all(void *argument)
 	while (!shared->stop) {
 		uint64_t *address = pick(memory, &random);
 
-		compare(&shared->tally[who], own_load, who == GRU ? gru_load : mirror_load,
-			address, address);
+		compare(&shared->tally[who], own_load, loads[who], address, address);
 		usleep(RETRY_US);
 	}
 	return NULL;
@@ -188,33 +195,43 @@ void subscribers_start(unsigned char *start, size_t size, unsigned int key)
 	devices[GRU] = device("/dev/soft_gru");
 	devices[XPMEM] = device("/dev/soft_xpmem");
 	export();
-	for (intptr_t who = MIRROR; who <= GRU; who++)
-		if (pthread_create(&threads[who], NULL, read_all, (void *)who))
+	/* The importer has nothing of it. */
+	if (rdma_open)
+		rdma_open(memory, bytes);
+	for (intptr_t who = MIRROR; who < XPMEM; who++)
+		if (is_there(who) && pthread_create(&threads[who], NULL, read_all, (void *)who))
 			fail("a thread cannot be created");
+}
+
+static void report_tally(const char *name, const struct tally *tally)
+{
+	char key[64];
+
+	snprintf(key, sizeof(key), "%s_loads", name);
+	report(key, "%ld", tally->unchanged);
+	snprintf(key, sizeof(key), "%s_mismatches", name);
+	report(key, "%ld", tally->wrong);
 }
 
 long subscribers_stop(void)
 {
 	struct soft_xpmem_stats xpmem;
-	char key[64];
 	long wrong = 0;
 	int status;
 
 	shared->stop = 1;
-	for (int who = MIRROR; who <= GRU; who++)
-		pthread_join(threads[who], NULL);
+	for (int who = MIRROR; who < XPMEM; who++)
+		if (is_there(who))
+			pthread_join(threads[who], NULL);
 	if (waitpid(importer, &status, 0) != importer || status)
 		fail("the importer ended with status 0x%x", status);
 	for (int who = 0; who < SUBSCRIBERS; who++) {
-		struct tally *tally = &shared->tally[who];
-
-		snprintf(key, sizeof(key), "%s_loads", names[who]);
-		report(key, "%ld", tally->unchanged);
-		wrong += tally->wrong;
+		if (is_there(who))
+			report_tally(names[who], &shared->tally[who]);
+		wrong += shared->tally[who].wrong;
 	}
 	if (ioctl(devices[XPMEM], SOFT_XPMEM_STATS, &xpmem))
 		fail("SOFT_XPMEM_STATS: %s", strerror(errno));
 	report("xpmem_messages", "%llu", (unsigned long long)xpmem.messages);
-	report("subscriber_mismatches", "%ld", wrong);
 	return wrong;
 }

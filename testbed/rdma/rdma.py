@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""RDMA without pinning, on mainline and on ours: rdma.py BUILD
+"""RDMA without pinning, on mainline and on ours: rdma.py [--passes N] BUILD
 
 Soft-RoCE on a network device without hardware, a region that is paged on demand: a
 program that writes and reads it remotely while the VM takes its pages away, and
-rdma-core's own tests. The program runs once more without the invalidation, and has
-to fail.
+rdma-core's own tests. On ours, the memory of a small guest is such a region as well,
+while the samples subscribe to its process. Without the invalidation, the program and
+what reads the guest's memory have to fail.
 """
 import concurrent.futures
 import glob
@@ -19,8 +20,9 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 BED = os.path.dirname(HERE)
 sys.dont_write_bytecode = True    # nothing generated beside the sources
-sys.path[:0] = [os.path.join(BED, name) for name in ("machine", "peers", "samples")]
+sys.path[:0] = [os.path.join(BED, name) for name in ("machine", "guest", "peers", "samples")]
 
+import build as guest_programs  # noqa: E402
 import build_kernel  # noqa: E402
 import initramfs  # noqa: E402
 import samples  # noqa: E402
@@ -29,6 +31,7 @@ from samples import Row  # noqa: E402
 
 COMMON = ["base.config", "x86_64.config", "rdma.config"]
 FRAGMENTS = {"mainline": COMMON, "ours": [*COMMON, "inject.config"]}
+TARGETS = {"mainline": ["bzImage"], "ours": ["bzImage", "modules"]}
 PYTHON = "/usr/bin/python3"         # the one that pyverbs is for
 PACKAGES = "/usr/lib/python3/dist-packages"
 SUITE = "/usr/share/doc/rdma-core/tests"
@@ -39,6 +42,9 @@ STATIC = ["-DRDMA_STATIC_PROVIDERS=rxe", "-Wl,--start-group", "-libverbs", "-lrx
 SETUP = ("ip link set lo up && ip addr add 10.0.0.1/24 dev dummy0 && "
          "ip link set dummy0 mtu 9000 up && rdma link add rxe0 type rxe netdev dummy0")
 SECONDS = 1800
+INVALIDATION = "ib_umem_odp_unmap_dma_pages"
+# What a small guest counts of everybody who subscribes to its process.
+TOGETHER = {**samples.TOGETHER, "rdma_loads": "RDMA: {} loads"}
 
 
 class Shell(Row):
@@ -52,7 +58,7 @@ READY = Shell("RDMA", "a device", SETUP, seconds=60)
 REGION = Row("RDMA", "regions that are not pinned", "odp_test", seconds=SECONDS)
 # Cases that read, or write to, pages that somebody else still has.
 BROKEN = [Row("RDMA", f"{case} without invalidation", "odp_test",
-              ("ib_umem_odp_unmap_dma_pages",), case)
+              (INVALIDATION,), case)
           for case in ("copy_on_write", "remote_write_copies", "moved_away")]
 # Soft-RoCE refuses to register huge pages as such: without any, those tests are skipped.
 OWN_TESTS = Shell("RDMA", "rdma-core", f"cd {SUITE} && {PYTHON} run_tests.py --dev rxe0 -v",
@@ -86,9 +92,21 @@ def build_program(build, out):
           "-I", os.path.join(build, "mainline", "tools", "testing", "selftests"), "-o", program,
           *(os.path.join(HERE, name) for name in ("odp_test.c", "load.c", "link.c")), *STATIC],
          os.path.join(out, "program.log"), "Building the program")
-    tool = initramfs.program("rdma", "iproute2")
-    return {**with_libraries({"/bin/rdma": tool}), "/tests/odp_test": program,
-            "/suite": samples.build_suite(out)}
+    return {**tool_files(), "/tests/odp_test": program, "/suite": samples.build_suite(out)}
+
+
+def tool_files():
+    return with_libraries({"/bin/rdma": initramfs.program("rdma", "iproute2")})
+
+
+def build_guest(out, kernel):
+    """{path in the machine: path here} of a small guest to which RDMA and all samples subscribe."""
+    program, folder = os.path.join(out, "small_guest"), os.path.join(BED, "guest")
+    sources = guest_programs.sources("small_guest", "x86")
+    call(["gcc", *guest_programs.FLAGS, "-I", folder, f'-DSETUP="{SETUP}"', "-o", program,
+          *sources, os.path.join(HERE, "guest_subscriber.c"), os.path.join(HERE, "link.c"),
+          *STATIC], os.path.join(out, "guest.log"), "Building the small guest")
+    return {**tool_files(), "/small_guest": program, **samples.module_files(kernel)}
 
 
 def suite_files(out):
@@ -119,7 +137,8 @@ def suite_files(out):
 
 
 def build_kernels(build):
-    return {name: build_kernel_in(build, name, source, fragments=FRAGMENTS[name], folder="rdma")
+    return {name: build_kernel_in(build, name, source, *TARGETS[name],
+                                  fragments=FRAGMENTS[name], folder="rdma")
             for name, source in KERNELS.items()}
 
 
@@ -197,7 +216,25 @@ def report_own(both):
     return passed, failed + (not passed)
 
 
-def run(build):
+def report_together(whole, broken):
+    """(passed, failed) of what read a small guest's memory; each (values, faults)"""
+    values, faults = whole
+    counts = {key: int(values.get(f"guest0.{key}", 0)) for key in TOGETHER}
+    faults = faults + [f"{key} is 0" for key, count in counts.items() if not count]
+    print(f"{'ours':<10}{'all at once, with RDMA, on a VM that swaps':<44} "
+          f"{'FAILED: ' + '; '.join(faults) if faults else 'all read the same'}")
+    for key, text in TOGETHER.items():
+        print(f"{'':<54} {text.format(counts[key])}")
+    values, differ = broken
+    wrong = int(values.get("guest0.rdma_mismatches", 0))
+    noticed = wrong and any("read something else" in fault for fault in differ)
+    shows = f"{wrong} remote reads differ" if noticed else "FAILED: it was not noticed"
+    print(f"{'ours':<10}{'all at once, RDMA without invalidation':<44} {shows}")
+    failed = bool(faults) + (not noticed)
+    return 2 - failed, failed
+
+
+def run(build, passes):
     out = os.path.join(build, "rdma")
     os.makedirs(out, exist_ok=True)
     program = build_program(build, out)
@@ -208,16 +245,23 @@ def run(build):
                       {"mainline": [REGION], "ours": [REGION, *BROKEN]}, 256)
     own = run_both(os.path.join(out, "rdma-core-run"), kernels, suite,
                    {name: [OWN_TESTS] for name in kernels}, 1024)
+    guest = build_guest(out, kernels["ours"])
+    whole = samples.run_together(out, kernels["ours"], guest, "together", passes, label="rdma")
+    broken = samples.run_together(out, kernels["ours"], guest, "together-broken",
+                                  more=["--write", f"{samples.MUTE}:{INVALIDATION}"],
+                                  label="rdma")
     print()
-    return [sum(part) for part in zip(report_region(region), report_own(own))]
+    return [sum(part) for part in zip(report_region(region), report_together(whole, broken),
+                                      report_own(own))]
 
 
 def main():
     parser = build_kernel.Parser(prog="rdma.py", description=__doc__.splitlines()[0])
+    samples.add_passes(parser)
     parser.add_argument("build")
     args = parser.parse_args()
     try:
-        passed, failed = run(os.path.abspath(args.build))
+        passed, failed = run(os.path.abspath(args.build), args.passes)
     except (PairError, build_kernel.BuildError, initramfs.MissingError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -89,6 +89,26 @@ class TestRegion(unittest.TestCase):
                                                   "exit 1 3"))[0], (1, 0))
 
 
+class TestTogether(unittest.TestCase):
+    def report(self, counts, faults=(), differ=("a subscriber read something else",), wrong=1):
+        values = {f"guest0.{key}": str(counts) for key in rdma.TOGETHER}
+        return quiet(lambda both: rdma.report_together(*both), [
+            (values, list(faults)), ({"guest0.rdma_mismatches": str(wrong)}, list(differ))])
+
+    def test_pass(self):
+        found, shown = self.report(7)
+        self.assertEqual(found, (2, 0))
+        self.assertIn("RDMA: 7 loads", shown)
+
+    def test_nothing_read_or_a_fault(self):
+        self.assertEqual(self.report(0)[0], (1, 1))
+        self.assertEqual(self.report(7, ["a splat"])[0], (1, 1))
+
+    def test_the_remote_reads_have_to_differ(self):
+        self.assertEqual(self.report(7, wrong=0)[0], (1, 1))
+        self.assertEqual(self.report(7, differ=["a remote read ended"])[0], (1, 1))
+
+
 class TestRows(unittest.TestCase):
     def test_commands(self):
         self.assertEqual(rdma.REGION.command(), "/tests/odp_test")

@@ -5,6 +5,7 @@
 What was waiting for MMU notifiers in 2008, and what shows that it works now. Some
 tests run once more with a function of the sample taken away, and have to fail.
 """
+import argparse
 import dataclasses
 import json
 import os
@@ -82,10 +83,13 @@ def build(out, tree, kernel, arch):
     os.makedirs(tests, exist_ok=True)
     call(["make", "-C", os.path.join(tree, TESTS), f"OUTPUT={tests}", "LDFLAGS=-static",
           f"CROSS_COMPILE={arch.prefix}"], os.path.join(out, "tests.log"), "Building the tests")
-    files = {there: os.path.join(kernel, "samples", "mmu_notifier", there[1:])
-             for there in LOADED}
-    files.update((f"/tests/{row.program}", os.path.join(tests, row.program)) for row in ROWS)
-    return {"/suite": build_suite(out, arch.compiler[0]), **files}
+    files = {f"/tests/{row.program}": os.path.join(tests, row.program) for row in ROWS}
+    return {"/suite": build_suite(out, arch.compiler[0]), **files, **module_files(kernel)}
+
+
+def module_files(kernel):
+    return {there: os.path.join(kernel, "samples", "mmu_notifier", there[1:])
+            for there in LOADED}
 
 
 def build_suite(out, compiler="gcc"):
@@ -134,13 +138,12 @@ def run(out, kernel, files, rows, *words, label="samples"):
             for number, row in enumerate(rows, 1)}, results["faults"]
 
 
-def run_together(out, kernel, files, name, passes=1, more=()):
+def run_together(out, kernel, files, name, passes=1, more=(), label="samples"):
     """Values and faults of a small guest whose process everybody subscribes to."""
-    print(f"samples: {name} (usually 60 s)", flush=True)
-    results = machine(os.path.join(out, name), kernel,
-                      {there: files[there] for there in LOADED},
-                      *LOADING, "--job", "small-guest", "--subscribers", "1",
-                      "--passes", str(passes), "--limit", str(900 * passes), *more)
+    print(f"{label}: {name} (usually 60 s)", flush=True)
+    results = machine(os.path.join(out, name), kernel, files, *LOADING, "--job", "small-guest",
+                      "--subscribers", "1", "--passes", str(passes), "--limit",
+                      str(900 * passes), *more)
     return results["values"], results["faults"]
 
 
@@ -206,15 +209,23 @@ def report(found, faults):
     return passed, len(found) - passed + len(faults)
 
 
+def passes(text):
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return int(text)
+
+
+def add_passes(parser):
+    parser.add_argument("--passes", type=passes, default=1,
+                        help="of the guest that all subscribe to (default 1)")
+
+
 def main():
     parser = build_kernel.Parser(prog="samples.py", description=__doc__.splitlines()[0])
     parser.add_argument("--kernel", default="kernel", help="build directory below BUILD")
-    parser.add_argument("--passes", type=int, default=1,
-                        help="of the guest that all subscribe to (default 1)")
+    add_passes(parser)
     parser.add_argument("build")
     args = parser.parse_args()
-    if args.passes < 1:
-        parser.error("--passes: at least one")
     build_dir = os.path.abspath(args.build)
     kernel, out = os.path.join(build_dir, args.kernel), os.path.join(build_dir, "samples")
     try:
@@ -226,8 +237,9 @@ def main():
         files = build(out, os.path.join(build_dir, "tree"), kernel, arch)
         found = run(out, kernel, files, ROWS + BROKEN, *LOADING, "--host-mb", "768",
                     "--expect-swap", "yes", "--limit", "1800")
-        together = run_together(out, kernel, files, "together", args.passes)
-        _, broken = run_together(out, kernel, files, "together-broken",
+        modules = module_files(kernel)
+        together = run_together(out, kernel, modules, "together", args.passes)
+        _, broken = run_together(out, kernel, modules, "together-broken",
                                  more=["--write", f"{MUTE}:gru_invalidate_page"])
         counts_of = [report(*found), report_together(*together, broken)]
         passed, failed = (sum(part) for part in zip(*counts_of))
