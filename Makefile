@@ -208,10 +208,8 @@ run-debug: debug-kernel ## A small guest swaps on the debug kernel (5 minutes; M
 		$(call opt,MEMORY,--memory) $(call opt,FAULT,--fault) \
 		--passes 1 --silence 600 --limit 1200
 
-# KVM under the debug kernel: one guest that the OOM killer of its cgroup takes.
-check-debug: debug-kernel ## Tests on the kernel with lockdep and KASAN, a guest killed for memory
+check-debug: debug-kernel ## KUnit, races, samples and the mirror on the kernel with lockdep and KASAN
 	@$(py) $(bed)/check.py --kernel debug$(on) $(BUILD) $(or $(checks_$(ARCH)),$(checked_debug))
-	@$(MAKE) --no-print-directory run-debug FAULT=oom
 
 check-kcsan: kcsan-kernel ## The same tests, data races looked for (x86-64)
 	@$(py) $(bed)/check.py --kernel kcsan $(BUILD) $(checked_debug)
