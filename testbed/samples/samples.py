@@ -5,7 +5,6 @@
 What was waiting for MMU notifiers in 2008, and what shows that it works now. Some
 tests run once more with a function of the sample taken away, and have to fail.
 """
-import argparse
 import dataclasses
 import json
 import os
@@ -23,6 +22,7 @@ import arch as architectures  # noqa: E402
 import build_kernel  # noqa: E402
 import peers  # noqa: E402
 from pair import PairError, call  # noqa: E402
+from run import positive  # noqa: E402
 
 MODULES = ["soft_mirror", "soft_gru", "soft_xpmem"]
 LOADED = [f"/{name}.ko" for name in MODULES]
@@ -209,14 +209,8 @@ def report(found, faults):
     return passed, len(found) - passed + len(faults)
 
 
-def passes(text):
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return int(text)
-
-
 def add_passes(parser):
-    parser.add_argument("--passes", type=passes, default=1,
+    parser.add_argument("--passes", type=positive, default=1,
                         help="of the guest that all subscribe to (default 1)")
 
 
