@@ -62,7 +62,9 @@
 #include <linux/compiler.h>
 #include <linux/cpumask.h>
 #include <linux/export.h>
+#include <linux/init.h>
 #include <linux/interval_tree.h>
+#include <linux/jump_label.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
@@ -131,6 +133,9 @@ struct mmu_interval_subscriptions {
 	struct mmu_interval_lane lanes[] __counted_by(nr_lanes);
 };
 
+/* There is more than one CPU, and so more than one lane. */
+static DEFINE_STATIC_KEY_TRUE(mi_many_lanes);
+
 /* The tree. */
 
 static struct mmu_interval_notifier *mi_entry(struct interval_tree_node *node)
@@ -158,14 +163,14 @@ static noinline void mi_unlock_rest(struct mmu_interval_subscriptions *itv)
 static __always_inline void mi_lock_tree(struct mmu_interval_subscriptions *itv)
 {
 	spin_lock(&itv->lanes[0].lock);
-	if (itv->nr_lanes > 1)
+	if (static_branch_likely(&mi_many_lanes))
 		mi_lock_rest(itv);
 }
 
 static __always_inline void
 mi_unlock_tree(struct mmu_interval_subscriptions *itv)
 {
-	if (itv->nr_lanes > 1)
+	if (static_branch_likely(&mi_many_lanes))
 		mi_unlock_rest(itv);
 	spin_unlock(&itv->lanes[0].lock);
 }
@@ -629,10 +634,10 @@ EXPORT_SYMBOL_GPL(mmu_interval_read_begin);
 
 /* Insertion and removal. */
 
-static int mi_check(const struct mmu_interval_notifier *sub,
-		    const struct mm_struct *mm, unsigned long start,
-		    unsigned long length,
-		    const struct mmu_interval_notifier_ops *ops)
+static __always_inline int
+mi_check(const struct mmu_interval_notifier *sub, const struct mm_struct *mm,
+	 unsigned long start, unsigned long length,
+	 const struct mmu_interval_notifier_ops *ops)
 {
 	unsigned long last;
 
@@ -647,10 +652,22 @@ static int mi_check(const struct mmu_interval_notifier *sub,
 	return atomic_read(&mm->mm_users) ? 0 : -ESRCH;
 }
 
+static unsigned int mi_nr_lanes(void)
+{
+	return min(roundup_pow_of_two(num_possible_cpus()), MI_MAX_LANES);
+}
+
+static int __init mi_init(void)
+{
+	if (mi_nr_lanes() == 1)
+		static_branch_disable(&mi_many_lanes);
+	return 0;
+}
+core_initcall(mi_init);
+
 static struct mmu_interval_subscriptions *mi_alloc(void)
 {
-	unsigned int i, nr = min(roundup_pow_of_two(num_possible_cpus()),
-				 MI_MAX_LANES);
+	unsigned int i, nr = mi_nr_lanes();
 	struct mmu_interval_subscriptions *itv;
 
 	itv = kzalloc_flex(*itv, lanes, nr, GFP_KERNEL_ACCOUNT);
@@ -777,6 +794,20 @@ int mmu_interval_notifier_insert_locked(struct mmu_interval_notifier *interval_s
 }
 EXPORT_SYMBOL_GPL(mmu_interval_notifier_insert_locked);
 
+static noinline int mi_insert_first(struct mmu_interval_notifier *sub,
+				    struct mm_struct *mm, unsigned long start,
+				    unsigned long length,
+				    const struct mmu_interval_notifier_ops *ops)
+{
+	int ret;
+
+	mmu_notifier_enable();
+	mmap_write_lock(mm);
+	ret = mmu_interval_notifier_insert_locked(sub, mm, start, length, ops);
+	mmap_write_unlock(mm);
+	return ret;
+}
+
 /**
  * mmu_interval_notifier_insert - subscribe to the changes of an interval
  * @interval_sub: the interval
@@ -811,14 +842,8 @@ int mmu_interval_notifier_insert(struct mmu_interval_notifier *interval_sub,
 	if (ret)
 		return ret;
 	itv = mi_ready(mm);
-	if (!itv) {
-		mmu_notifier_enable();
-		mmap_write_lock(mm);
-		itv = mi_prepare(mm);
-		mmap_write_unlock(mm);
-	}
-	if (!itv)
-		return -ENOMEM;
+	if (unlikely(!itv))
+		return mi_insert_first(interval_sub, mm, start, length, ops);
 	mi_insert(itv, interval_sub, mm, start, length, ops);
 	return 0;
 }
@@ -829,7 +854,7 @@ mi_erase(struct mmu_interval_subscriptions *itv,
 	 struct mmu_interval_notifier *sub)
 {
 	interval_tree_remove(&sub->interval_tree, &itv->tree);
-	RB_CLEAR_NODE(&sub->interval_tree.rb);
+	atomic_set(&sub->active, 0);
 }
 
 /*
@@ -869,8 +894,8 @@ void mmu_interval_notifier_remove(struct mmu_interval_notifier *interval_sub)
 
 	might_sleep();
 	mmu_notifier_might_start();
-	/* Others may turn the tree meanwhile; only we take the node out. */
-	if (WARN_ON_ONCE(!mm || data_race(RB_EMPTY_NODE(&interval_sub->interval_tree.rb))))
+	/* Callbacks come and go; that of the insertion is dropped by us only. */
+	if (WARN_ON_ONCE(!atomic_read(&interval_sub->active)))
 		return;
 
 	itv = mm->notifier_subscriptions->intervals;

@@ -75,6 +75,23 @@
 DEFINE_STATIC_KEY_FALSE(mmu_notifier_used);
 EXPORT_SYMBOL_GPL(mmu_notifier_used);
 
+/*
+ * Somebody looks at ranges and pages: their trace events are on, or callbacks
+ * are counted. One no-op instruction for both.
+ */
+DEFINE_STATIC_KEY_FALSE(mmu_notifier_observed);
+
+int mmu_notifier_observe(void)
+{
+	static_branch_inc(&mmu_notifier_observed);
+	return 0;
+}
+
+void mmu_notifier_unobserve(void)
+{
+	static_branch_dec(&mmu_notifier_observed);
+}
+
 #ifdef CONFIG_LOCKDEP
 struct lockdep_map __mmu_notifier_invalidate_range_start_map = {
 	.name = "mmu_notifier_invalidate_range_start"
@@ -202,14 +219,18 @@ static bool mn_is_folio(const struct mmu_notifier_range *range)
 	return range->flags & MMU_NOTIFIER_RANGE_FOLIO;
 }
 
-/* Flags of the sections that a subscription with @ops hears. */
+/* Flags of the sections that a subscription with @ops hears, and MN_MAY_WAIT. */
 static unsigned int mn_heard_flags(const struct mmu_notifier_ops *ops)
 {
+	unsigned int flags = MMU_NOTIFIER_RANGE_SPAN;
+
 	if (!ops->invalidate_range_start && !ops->invalidate_range_end)
 		return 0;
-	return ops->invalidate_page ? MMU_NOTIFIER_RANGE_SPAN :
-				      MMU_NOTIFIER_RANGE_SPAN |
-				      MMU_NOTIFIER_RANGE_FOLIO;
+	if (!ops->invalidate_page)
+		flags |= MMU_NOTIFIER_RANGE_FOLIO;
+	if (!ops->invalidate_page_batched)
+		flags |= MN_MAY_WAIT;
+	return flags;
 }
 
 /*
@@ -223,35 +244,55 @@ static bool mn_is_heard(const struct mmu_notifier_subscriptions *subs,
 	return range->flags & READ_ONCE(subs->heard);
 }
 
+static noinline void mn_observed_end(struct mmu_notifier *sub,
+				     const struct mmu_notifier_range *range)
+{
+	trace_mmu_notifier_range_end(sub, range);
+	mn_ops(sub)->invalidate_range_end(sub, range);
+}
+
 static __always_inline void
 mn_call_end(struct mmu_notifier *sub, const struct mmu_notifier_range *range)
 {
 	bool blockable = mmu_notifier_range_blockable(range);
+	const struct mmu_notifier_ops *ops = sub->ops;
 
-	if (!sub->ops->invalidate_range_end)
+	if (!ops->invalidate_range_end)
 		return;
 
-	trace_mmu_notifier_range_end(sub, range);
 	if (!blockable)
 		non_block_start();
-	mn_ops(sub)->invalidate_range_end(sub, range);
+	if (static_branch_unlikely(&mmu_notifier_observed))
+		mn_observed_end(sub, range);
+	else
+		ops->invalidate_range_end(sub, range);
 	if (!blockable)
 		non_block_end();
+}
+
+static noinline int mn_observed_start(struct mmu_notifier *sub,
+				      const struct mmu_notifier_range *range)
+{
+	trace_mmu_notifier_range_start(sub, range);
+	return mn_ops(sub)->invalidate_range_start(sub, range);
 }
 
 static __always_inline int
 mn_call_start(struct mmu_notifier *sub, const struct mmu_notifier_range *range)
 {
 	bool blockable = mmu_notifier_range_blockable(range);
+	const struct mmu_notifier_ops *ops = sub->ops;
 	int ret;
 
-	if (!sub->ops->invalidate_range_start)
+	if (!ops->invalidate_range_start)
 		return 0;
 
-	trace_mmu_notifier_range_start(sub, range);
 	if (!blockable)
 		non_block_start();
-	ret = mn_ops(sub)->invalidate_range_start(sub, range);
+	if (static_branch_unlikely(&mmu_notifier_observed))
+		ret = mn_observed_start(sub, range);
+	else
+		ret = ops->invalidate_range_start(sub, range);
 	if (!blockable)
 		non_block_end();
 	return ret;
@@ -421,6 +462,61 @@ EXPORT_SYMBOL_GPL(__mmu_notifier_range_end);
 
 /* Callbacks that do not sleep. */
 
+/* Of a subscriber with one of the callbacks at least. Return: it was @batched. */
+static noinline bool mn_observed_page(struct mmu_notifier *sub,
+				      const struct mmu_notifier_range *range,
+				      unsigned long address,
+				      unsigned long nr_pages, bool batched)
+{
+	const struct mmu_notifier_ops *ops = mn_ops(sub);
+
+	batched = batched && sub->ops->invalidate_page_batched;
+	trace_mmu_notifier_invalidate_page(sub, range, address, nr_pages);
+	if (batched)
+		ops->invalidate_page_batched(sub, range->mm, address, nr_pages,
+					     range->event);
+	else
+		ops->invalidate_page(sub, range->mm, address, nr_pages,
+				     range->event);
+	return batched;
+}
+
+static __always_inline bool
+mn_call_page(struct mmu_notifier *sub, const struct mmu_notifier_range *range,
+	     unsigned long address, unsigned long nr_pages, bool batched)
+{
+	const struct mmu_notifier_ops *ops = sub->ops;
+
+	if (!ops->invalidate_page)
+		return false;
+	if (static_branch_unlikely(&mmu_notifier_observed))
+		return mn_observed_page(sub, range, address, nr_pages, batched);
+	if (batched && ops->invalidate_page_batched) {
+		ops->invalidate_page_batched(sub, range->mm, address, nr_pages,
+					     range->event);
+		return true;
+	}
+	ops->invalidate_page(sub, range->mm, address, nr_pages, range->event);
+	return false;
+}
+
+/* Inlined with a constant @batched. Return: true if anybody is to be flushed. */
+static __always_inline bool
+mn_walk_page(const struct mmu_notifier_range *range, unsigned long address,
+	     unsigned long nr_pages, bool batched)
+{
+	struct mmu_notifier_subscriptions *subs =
+		READ_ONCE(range->mm->notifier_subscriptions);
+	struct mmu_notifier *sub;
+	bool flush = false;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(sub, &subs->list, hlist)
+		flush |= mn_call_page(sub, range, address, nr_pages, batched);
+	rcu_read_unlock();
+	return flush;
+}
+
 /**
  * __mmu_notifier_invalidate_page - an entry of one folio has been cleared
  * @range: the section, opened by mmu_notifier_folio_start()
@@ -433,22 +529,103 @@ void __mmu_notifier_invalidate_page(const struct mmu_notifier_range *range,
 				    unsigned long address,
 				    unsigned long nr_pages)
 {
+	mn_walk_page(range, address, nr_pages, false);
+}
+EXPORT_SYMBOL_GPL(__mmu_notifier_invalidate_page);
+
+static bool mn_batch_owes(const struct mmu_notifier_batch *batch,
+			  const struct mm_struct *mm)
+{
+	unsigned int i;
+
+	for (i = 0; i < batch->nr; i++)
+		if (batch->mms[i] == mm)
+			return true;
+	return false;
+}
+
+/**
+ * __mmu_notifier_invalidate_page_batched - one of many entries has been cleared
+ * @range: the section, opened by mmu_notifier_folio_start()
+ * @address: first address that the entry maps
+ * @nr_pages: number of pages that the entry maps
+ *
+ * Context: page table lock held. Does not sleep.
+ */
+void __mmu_notifier_invalidate_page_batched(const struct mmu_notifier_range *range,
+					    unsigned long address,
+					    unsigned long nr_pages)
+{
+	struct mmu_notifier_batch *batch = current->mmu_notifier_batch;
+	struct mm_struct *mm = range->mm;
+	bool owes = batch && mn_batch_owes(batch, mm);
+	bool takes = owes || (batch && batch->nr < MMU_NOTIFIER_BATCH_MMS);
+
+	if (mn_walk_page(range, address, nr_pages, takes) && !owes) {
+		/* Keeps the list for the flush, the process may exit. */
+		mmgrab(mm);
+		batch->mms[batch->nr++] = mm;
+	}
+}
+EXPORT_SYMBOL_GPL(__mmu_notifier_invalidate_page_batched);
+
+/**
+ * __mmu_notifier_batch_allows - does nobody wait in a section of this mm?
+ * @mm: the address space, somebody has been subscribed
+ *
+ * Who subscribes meanwhile has established nothing before the rmap lock of the
+ * caller is dropped, and so has nothing to wait for.
+ *
+ * Context: any.
+ *
+ * Return: true if it is known that nobody does.
+ */
+bool __mmu_notifier_batch_allows(struct mm_struct *mm)
+{
 	struct mmu_notifier_subscriptions *subs =
-		READ_ONCE(range->mm->notifier_subscriptions);
+		READ_ONCE(mm->notifier_subscriptions);
+
+	return !(READ_ONCE(subs->heard) & MN_MAY_WAIT) &&
+	       !READ_ONCE(subs->intervals);
+}
+EXPORT_SYMBOL_GPL(__mmu_notifier_batch_allows);
+
+static void mn_flush(struct mm_struct *mm)
+{
+	struct mmu_notifier_subscriptions *subs =
+		READ_ONCE(mm->notifier_subscriptions);
 	struct mmu_notifier *sub;
 
 	rcu_read_lock();
 	hlist_for_each_entry_rcu(sub, &subs->list, hlist) {
-		if (!sub->ops->invalidate_page)
+		if (!sub->ops->flush_batch)
 			continue;
-		trace_mmu_notifier_invalidate_page(sub, range, address,
-						   nr_pages);
-		mn_ops(sub)->invalidate_page(sub, range->mm, address, nr_pages,
-					     range->event);
+		trace_mmu_notifier_flush_batch(sub, mm);
+		mn_ops(sub)->flush_batch(sub, mm);
 	}
 	rcu_read_unlock();
 }
-EXPORT_SYMBOL_GPL(__mmu_notifier_invalidate_page);
+
+/**
+ * __mmu_notifier_flush_batch - wait for the hardware of secondary MMUs
+ *
+ * Who is off the list by now has been told to release everything, and that is
+ * over when the last translation is gone from the hardware.
+ *
+ * Context: in a batch, no page table lock held. Does not sleep.
+ */
+void __mmu_notifier_flush_batch(void)
+{
+	struct mmu_notifier_batch *batch = current->mmu_notifier_batch;
+
+	while (batch->nr) {
+		struct mm_struct *mm = batch->mms[--batch->nr];
+
+		mn_flush(mm);
+		mmdrop(mm);
+	}
+}
+EXPORT_SYMBOL_GPL(__mmu_notifier_flush_batch);
 
 enum mn_young_op {
 	MN_TEST_YOUNG,
@@ -810,6 +987,11 @@ static int mn_check(const struct mmu_notifier *sub, const struct mm_struct *mm)
 
 	/* What one of them finds young, the other has to clear. */
 	if (!ops->test_young_pages != !ops->clear_young_pages)
+		return -EINVAL;
+
+	/* What one of them leaves in the hardware, the other has to flush. */
+	if (!ops->invalidate_page_batched != !ops->flush_batch ||
+	    (ops->flush_batch && !ops->invalidate_page))
 		return -EINVAL;
 
 	/* Without ranges it would keep translations of what is unmapped. */

@@ -28,6 +28,8 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include <trace/events/mmu_notifier.h>
+
 #include "mmu_notifier_internal.h"
 
 #undef MODULE_PARAM_PREFIX
@@ -246,6 +248,26 @@ static void mn_watch_page(struct mmu_notifier *sub, struct mm_struct *mm,
 	mn_called(&call, false);
 }
 
+static void mn_watch_page_batched(struct mmu_notifier *sub,
+				  struct mm_struct *mm, unsigned long address,
+				  unsigned long nr_pages,
+				  enum mmu_notifier_event event)
+{
+	MN_CALL(sub, sub->ops->invalidate_page_batched, MN_PAGE, address,
+		address + nr_pages * PAGE_SIZE, mn_event_names[event]);
+
+	sub->ops->invalidate_page_batched(sub, mm, address, nr_pages, event);
+	mn_called(&call, false);
+}
+
+static void mn_watch_flush_batch(struct mmu_notifier *sub, struct mm_struct *mm)
+{
+	MN_CALL(sub, sub->ops->flush_batch, MN_FLUSH, 0, ULONG_MAX, "batch");
+
+	sub->ops->flush_batch(sub, mm);
+	mn_called(&call, false);
+}
+
 static bool mn_watch_clear_flush_young(struct mmu_notifier *sub,
 				       struct mm_struct *mm,
 				       unsigned long start, unsigned long end)
@@ -330,6 +352,8 @@ static const struct mmu_notifier_ops mn_watch_ops = {
 	.test_young_pages = mn_watch_test_young_pages,
 	.clear_young_pages = mn_watch_clear_young_pages,
 	.invalidate_page = mn_watch_page,
+	.invalidate_page_batched = mn_watch_page_batched,
+	.flush_batch = mn_watch_flush_batch,
 	.invalidate_range_start = mn_watch_start,
 	.invalidate_range_end = mn_watch_end,
 	.arch_invalidate_secondary_tlbs = mn_watch_flush,
@@ -639,12 +663,19 @@ static const struct file_operations mn_subscribers_fops = {
 
 static void mn_switch(void)
 {
+	bool watch = mn_enabled || mn_slow_us;
+
 	lockdep_assert_held(&mn_mutex);
 
-	if (mn_enabled || mn_slow_us)
+	if (watch == static_key_enabled(&mmu_notifier_watched))
+		return;
+	if (watch) {
 		static_branch_enable(&mmu_notifier_watched);
-	else
+		mmu_notifier_observe();
+	} else {
+		mmu_notifier_unobserve();
 		static_branch_disable(&mmu_notifier_watched);
+	}
 }
 
 static int mn_enabled_get(void *data, u64 *value)

@@ -18,6 +18,12 @@
 struct mm_struct;
 struct mmu_interval_subscriptions;
 
+/*
+ * In mmu_notifier_subscriptions::heard, if there has ever been a subscription that
+ * may wait in a section for somebody who faults.
+ */
+#define MN_MAY_WAIT	BIT(31)
+
 #ifdef CONFIG_MMU_NOTIFIER_DEBUG
 /**
  * struct mmu_notifier_debug - what mm/mmu_notifier_debug.c knows of one mm
@@ -44,7 +50,7 @@ struct mmu_notifier_debug {
  *	without a lock
  * @stamp: number of the youngest registration
  * @heard: MMU_NOTIFIER_RANGE_SPAN and _FOLIO, if there has ever been a subscription
- *	that hears such sections
+ *	that hears such sections, and MN_MAY_WAIT
  * @counts: walks that call callbacks that may sleep; the one for new walks is one
  *	higher
  * @count: the one for new walks; changed under @count_lock
@@ -87,6 +93,9 @@ void mmu_interval_section_end(struct mmu_notifier_range *range);
 void mmu_interval_release(struct mmu_interval_subscriptions *itv,
 			  struct mm_struct *mm);
 void mmu_interval_destroy(struct mmu_interval_subscriptions *itv);
+
+/* Callbacks take a way round that tells of them. */
+DECLARE_STATIC_KEY_FALSE(mmu_notifier_observed);
 
 /* Counting and timing, see mm/mmu_notifier_debug.c. */
 #ifdef CONFIG_MMU_NOTIFIER_DEBUG

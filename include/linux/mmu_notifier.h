@@ -17,6 +17,7 @@
 #include <linux/mm_types.h>
 #include <linux/mmap_lock.h>
 #include <linux/mmdebug.h>
+#include <linux/sched.h>
 #include <linux/spinlock.h>
 #include <linux/srcu.h>
 
@@ -30,8 +31,8 @@ struct mmu_notifier_subscriptions;
  * enum mmu_notifier_event - why the core VM calls
  * @MMU_NOTIFY_UNMAP: munmap() takes the range away, or mremap() moves it
  * @MMU_NOTIFY_CLEAR: entries are cleared or replaced for any other reason
- * @MMU_NOTIFY_PROTECTION_VMA: the whole range takes the protection of its VMA;
- *	nothing but vm_page_prot needs to be looked at
+ * @MMU_NOTIFY_PROTECTION_VMA: the protection of entries in the range changes; the
+ *	page tables tell which, not vm_page_prot alone
  * @MMU_NOTIFY_PROTECTION_PAGE: single entries lose write permission; the page
  *	tables tell which
  * @MMU_NOTIFY_SOFT_DIRTY: soft-dirty tracking restarts; pages and permissions
@@ -39,8 +40,8 @@ struct mmu_notifier_subscriptions;
  * @MMU_NOTIFY_RELEASE: the address space is going away
  * @MMU_NOTIFY_MIGRATE: migrate_vma_setup() collects the range; the driver named
  *	by the owner asked for it and may ignore the event
- * @MMU_NOTIFY_EXCLUSIVE: an entry becomes, or stops being, exclusive to the
- *	device named by the owner, which may ignore the event
+ * @MMU_NOTIFY_EXCLUSIVE: an entry becomes exclusive to the device named by the
+ *	owner, which may ignore the event; when it ends, %MMU_NOTIFY_CLEAR is sent
  */
 enum mmu_notifier_event {
 	MMU_NOTIFY_UNMAP,
@@ -149,6 +150,39 @@ struct mmu_notifier_ops {
 				enum mmu_notifier_event event);
 
 	/**
+	 * @invalidate_page_batched: @invalidate_page for reclaim, which takes
+	 * many pages away and waits for secondary MMUs once for all of them, in
+	 * @flush_batch. The translations must be gone from the tables of the
+	 * secondary MMU on return, and faults that looked the page up must be
+	 * made to retry. What its hardware has cached of them may stay until
+	 * @flush_batch, or until the next @invalidate_page,
+	 * @invalidate_range_start or @release, which are not over before it is
+	 * gone too.
+	 *
+	 * Until @flush_batch has returned the folio is locked, and neither
+	 * written out nor freed: a fault that finds the new entry waits for it.
+	 * So a subscriber with this callback waits in none of its others for
+	 * somebody who may fault.
+	 *
+	 * Comes with @flush_batch and @invalidate_page or not at all; without it
+	 * @invalidate_page is called. Must not sleep.
+	 */
+	void (*invalidate_page_batched)(struct mmu_notifier *subscription,
+					struct mm_struct *mm,
+					unsigned long address,
+					unsigned long nr_pages,
+					enum mmu_notifier_event event);
+
+	/**
+	 * @flush_batch: No hardware uses a translation on return that
+	 * @invalidate_page_batched has taken away before. Can come without such
+	 * a call, and in parallel with others: a flush that another task has
+	 * begun counts only once it is complete. Must not sleep.
+	 */
+	void (*flush_batch)(struct mmu_notifier *subscription,
+			    struct mm_struct *mm);
+
+	/**
 	 * @invalidate_range_start: Entries in the range are going to change. On
 	 * return translations of it must be gone, and none may be established
 	 * before the matching @invalidate_range_end. Sections nest, overlap and
@@ -227,7 +261,8 @@ struct mmu_notifier {
  * struct mmu_notifier_range - what a section is about
  * @mm: the address space
  * @start: first address, page aligned
- * @end: first address behind the range, page aligned
+ * @end: first address after the range, page aligned, or ULONG_MAX for the whole
+ *	address space
  * @flags: MMU_NOTIFIER_RANGE_*
  * @event: why the entries change
  * @owner: for %MMU_NOTIFY_MIGRATE and %MMU_NOTIFY_EXCLUSIVE, who asked for it
@@ -449,6 +484,11 @@ void __mmu_notifier_range_end(struct mmu_notifier_range *range);
 void __mmu_notifier_invalidate_page(const struct mmu_notifier_range *range,
 				    unsigned long address,
 				    unsigned long nr_pages);
+void __mmu_notifier_invalidate_page_batched(const struct mmu_notifier_range *range,
+					    unsigned long address,
+					    unsigned long nr_pages);
+bool __mmu_notifier_batch_allows(struct mm_struct *mm);
+void __mmu_notifier_flush_batch(void);
 bool __mmu_notifier_clear_flush_young(struct mm_struct *mm,
 				      unsigned long start, unsigned long end);
 bool __mmu_notifier_clear_young(struct mm_struct *mm,
@@ -684,6 +724,115 @@ mmu_notifier_invalidate_page(struct mmu_notifier_section *section,
 					       nr_pages);
 }
 
+/* Processes that one batch can flush; those of others are flushed page by page. */
+#define MMU_NOTIFIER_BATCH_MMS	8
+
+/**
+ * struct mmu_notifier_batch - whose secondary MMUs a task has to flush
+ * @outer: the batch that the task had begun before
+ * @nr: number of processes, 0: there is nothing to flush
+ * @mms: the processes, referenced by mm_count
+ */
+struct mmu_notifier_batch {
+	struct mmu_notifier_batch *outer;
+	unsigned int nr;
+	struct mm_struct *mms[MMU_NOTIFIER_BATCH_MMS];
+};
+
+/**
+ * mmu_notifier_batch_begin - this task can leave flushes for later
+ * @batch: to note them in, until mmu_notifier_batch_end()
+ */
+static __always_inline void
+mmu_notifier_batch_begin(struct mmu_notifier_batch *batch)
+{
+	batch->outer = current->mmu_notifier_batch;
+	batch->nr = 0;
+	current->mmu_notifier_batch = batch;
+}
+
+/**
+ * mmu_notifier_invalidate_page_batched - an entry is cleared, one of many
+ * @section: as for mmu_notifier_invalidate_page()
+ * @address: first address that the entry maps
+ * @nr_pages: number of pages that the entry maps
+ *
+ * mmu_notifier_invalidate_page() that leaves it to mmu_notifier_flush_batch() of
+ * the same task to wait for the hardware of secondary MMUs, if the task has begun
+ * a batch. Until then the caller keeps the folio locked and in its cache, so that
+ * nobody can map it or what takes its place, does not write it out, and does not
+ * free it.
+ *
+ * Context: page table lock and folio lock held, the folio is in the page cache
+ * or in the swap cache. Does not sleep.
+ */
+static __always_inline void
+mmu_notifier_invalidate_page_batched(struct mmu_notifier_section *section,
+				     unsigned long address,
+				     unsigned long nr_pages)
+{
+	if (unlikely(section->state == MMU_SECTION_FOLIO))
+		__mmu_notifier_invalidate_page_batched(section->range, address,
+						       nr_pages);
+}
+
+/**
+ * mmu_notifier_batch_pending - is there anything to flush?
+ *
+ * Context: any.
+ *
+ * Return: true if this task owes a mmu_notifier_flush_batch().
+ */
+static __always_inline bool mmu_notifier_batch_pending(void)
+{
+	return static_branch_unlikely(&mmu_notifier_used) &&
+	       current->mmu_notifier_batch &&
+	       unlikely(current->mmu_notifier_batch->nr);
+}
+
+/**
+ * mmu_notifier_batch_allows - may a section be opened now?
+ * @mm: the address space
+ *
+ * A subscriber may wait in its callbacks for processes that fault. Who keeps
+ * folios locked until mmu_notifier_flush_batch() cannot call it: they may fault
+ * on one of these.
+ *
+ * Context: as that of the section, before it.
+ *
+ * Return: false if this task owes a flush and somebody of @mm may wait.
+ */
+static __always_inline bool mmu_notifier_batch_allows(struct mm_struct *mm)
+{
+	return !mmu_notifier_batch_pending() || !mm_has_notifiers(mm) ||
+	       __mmu_notifier_batch_allows(mm);
+}
+
+/**
+ * mmu_notifier_flush_batch - wait for the hardware of secondary MMUs
+ *
+ * On return none of it uses a translation of what this task has taken away with
+ * mmu_notifier_invalidate_page_batched().
+ *
+ * Context: process context, no page table lock held. Does not sleep.
+ */
+static __always_inline void mmu_notifier_flush_batch(void)
+{
+	if (mmu_notifier_batch_pending())
+		__mmu_notifier_flush_batch();
+}
+
+/**
+ * mmu_notifier_batch_end - flush, and leave nothing for later any more
+ *
+ * Context: as mmu_notifier_flush_batch().
+ */
+static __always_inline void mmu_notifier_batch_end(void)
+{
+	mmu_notifier_flush_batch();
+	current->mmu_notifier_batch = current->mmu_notifier_batch->outer;
+}
+
 /**
  * mmu_notifier_invalidate_range_end - close a section
  * @section: the section; may be closed already
@@ -904,6 +1053,37 @@ mmu_notifier_folio_start(struct mmu_notifier_section *section,
 static inline void
 mmu_notifier_invalidate_page(struct mmu_notifier_section *section,
 			     unsigned long address, unsigned long nr_pages)
+{
+}
+
+static inline void
+mmu_notifier_invalidate_page_batched(struct mmu_notifier_section *section,
+				     unsigned long address,
+				     unsigned long nr_pages)
+{
+}
+
+struct mmu_notifier_batch { };
+
+static inline void mmu_notifier_batch_begin(struct mmu_notifier_batch *batch)
+{
+}
+
+static inline bool mmu_notifier_batch_pending(void)
+{
+	return false;
+}
+
+static inline bool mmu_notifier_batch_allows(struct mm_struct *mm)
+{
+	return true;
+}
+
+static inline void mmu_notifier_flush_batch(void)
+{
+}
+
+static inline void mmu_notifier_batch_end(void)
 {
 }
 

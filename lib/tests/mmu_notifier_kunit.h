@@ -26,6 +26,8 @@ enum mnk_kind {
 	MNK_START,
 	MNK_END,
 	MNK_PAGE,
+	MNK_PAGE_BATCHED,
+	MNK_FLUSH_BATCH,
 	MNK_CLEAR_FLUSH_YOUNG,
 	MNK_CLEAR_YOUNG,
 	MNK_TEST_YOUNG,
@@ -41,8 +43,8 @@ enum mnk_kind {
  * struct mnk_call - one callback
  * @kind: which
  * @start: first address, 0 for release and free
- * @end: first address behind; invalidate_page: behind the last of its pages
- * @event: start, end and page only
+ * @end: first address behind; of pages: behind the last
+ * @event: start, end and pages only
  * @blockable: start and end only
  * @owner: start and end only
  * @order: position among the calls of all subscribers; not compared
@@ -83,6 +85,18 @@ static inline struct mnk_call CALL_PAGE(unsigned long address,
 	return MNK_CALL(MNK_PAGE, address, address + nr_pages * PAGE_SIZE,
 			event, false);
 }
+
+static inline struct mnk_call CALL_BATCHED(unsigned long address,
+					   unsigned long nr_pages,
+					   enum mmu_notifier_event event)
+{
+	struct mnk_call call = CALL_PAGE(address, nr_pages, event);
+
+	call.kind = MNK_PAGE_BATCHED;
+	return call;
+}
+
+#define CALL_FLUSH_BATCH	CALL_PLAIN(MNK_FLUSH_BATCH, 0, 0)
 
 /**
  * struct mnk_gate - stops one callback, which spins if it may not sleep
@@ -127,11 +141,12 @@ struct mnk_sub {
 };
 
 /*
- * Everything by ranges; everything and single pages; that and the aging of many
- * pages; the CPU's flushes.
+ * Everything by ranges; everything and single pages; that and many of them; and
+ * the aging of many pages; the CPU's flushes.
  */
 extern const struct mmu_notifier_ops mnk_range_ops;
 extern const struct mmu_notifier_ops mnk_page_ops;
+extern const struct mmu_notifier_ops mnk_batch_ops;
 extern const struct mmu_notifier_ops mnk_young_ops;
 extern const struct mmu_notifier_ops mnk_arch_ops;
 
@@ -191,6 +206,9 @@ void mnk_expect_done(struct kunit *test, struct mnk_thread *thread);
 void mnk_expect_running(struct kunit *test, struct mnk_thread *thread);
 void mnk_expect_resting(struct kunit *test, struct mnk_thread *thread);
 void mnk_expect_blocked(struct kunit *test, struct mnk_thread *thread);
+
+/* Ends with mmu_notifier_batch_end(), or with the test's thread. */
+void mnk_batch_begin(struct kunit *test);
 
 /* One whole section; for threads too. */
 void mnk_section(struct mm_struct *mm, unsigned long start, unsigned long end);

@@ -131,6 +131,18 @@ static void mnk_page(struct mmu_notifier *mn, struct mm_struct *mm,
 	mnk_record_atomic(mn, mm, CALL_PAGE(address, nr_pages, event));
 }
 
+static void mnk_page_batched(struct mmu_notifier *mn, struct mm_struct *mm,
+			     unsigned long address, unsigned long nr_pages,
+			     enum mmu_notifier_event event)
+{
+	mnk_record_atomic(mn, mm, CALL_BATCHED(address, nr_pages, event));
+}
+
+static void mnk_flush_batch(struct mmu_notifier *mn, struct mm_struct *mm)
+{
+	mnk_record_atomic(mn, mm, CALL_FLUSH_BATCH);
+}
+
 static bool mnk_clear_flush_young(struct mmu_notifier *mn, struct mm_struct *mm,
 				  unsigned long start, unsigned long end)
 {
@@ -210,6 +222,15 @@ const struct mmu_notifier_ops mnk_page_ops = {
 	.clear_young = mnk_clear_young,
 	.test_young = mnk_test_young,
 	.invalidate_page = mnk_page,
+	.invalidate_range_start = mnk_start,
+	.invalidate_range_end = mnk_end,
+};
+
+const struct mmu_notifier_ops mnk_batch_ops = {
+	.release = mnk_release,
+	.invalidate_page = mnk_page,
+	.invalidate_page_batched = mnk_page_batched,
+	.flush_batch = mnk_flush_batch,
 	.invalidate_range_start = mnk_start,
 	.invalidate_range_end = mnk_end,
 };
@@ -505,6 +526,15 @@ void mnk_expect_blocked(struct kunit *test, struct mnk_thread *thread)
 		synchronize_rcu();
 	}
 	mnk_expect_resting(test, thread);
+}
+
+void mnk_batch_begin(struct kunit *test)
+{
+	struct mmu_notifier_batch *batch = kunit_kzalloc(test, sizeof(*batch),
+							 GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, batch);
+	mmu_notifier_batch_begin(batch);
 }
 
 /* Bodies for threads. */

@@ -262,9 +262,9 @@ static void look_in_callback(struct mnk_sub *sub, const struct mnk_call *call)
 	struct mnk_view *view = sub->data;
 	bool locked;
 
-	if (call->kind > MNK_PAGE)
+	if (call->kind > MNK_PAGE_BATCHED)
 		return;
-	if (call->kind == MNK_PAGE)
+	if (call->kind == MNK_PAGE || call->kind == MNK_PAGE_BATCHED)
 		check_page_call(sub, call);
 	view->entry[call->kind] = mnk_look(sub->mn.mm, view->addr, &locked);
 	view->locked[call->kind] = locked;

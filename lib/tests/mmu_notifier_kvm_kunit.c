@@ -137,17 +137,24 @@ static bool stops(struct kunit *test, enum mmu_notifier_inject what,
 	return mmu_notifier_inject_stopped(what);
 }
 
-static struct mnk_thread *stop_fault(struct kunit *test, struct vm *vm)
+/* For the ioctl that faults GFN in. */
+static unsigned long fault_arg(struct kunit *test)
 {
 	struct kvm_pre_fault_memory fault = {
 		.gpa = GFN * PAGE_SIZE,
 		.size = PAGE_SIZE,
 	};
-	struct mnk_thread *thread;
 
 	if (!IS_ENABLED(CONFIG_KVM_GENERIC_PRE_FAULT_MEMORY))
 		kunit_skip(test, "no faults without a guest");
-	vm->arg = mnk_user(test, &fault, sizeof(fault));
+	return mnk_user(test, &fault, sizeof(fault));
+}
+
+static struct mnk_thread *stop_fault(struct kunit *test, struct vm *vm)
+{
+	struct mnk_thread *thread;
+
+	vm->arg = fault_arg(test);
 	mmu_notifier_inject_stop(FAULT, GFN);
 	thread = mnk_thread_run(test, fault_thread, vm);
 	KUNIT_ASSERT_TRUE_MSG(test, stops(test, FAULT, thread), "error %ld",
@@ -329,6 +336,118 @@ static void fault_beside_section_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, vm->ret, 0);
 }
 
+#ifdef CONFIG_X86
+/* Flushes that reclaim leaves for later. */
+
+static u64 nr_flushes(struct vm *vm)
+{
+	return READ_ONCE(vm->kvm->stat.generic.remote_tlb_flush_requests);
+}
+
+static void take_page(struct vm *vm, bool batched)
+{
+	DEFINE_MMU_NOTIFIER_SECTION(section);
+
+	mmu_notifier_folio_start(&section, MMU_NOTIFY_CLEAR, vm->mm, vm->addr,
+				 vm->addr + PAGE_SIZE);
+	if (batched)
+		mmu_notifier_invalidate_page_batched(&section, vm->addr, 1);
+	else
+		mmu_notifier_invalidate_page(&section, vm->addr, 1);
+	mmu_notifier_invalidate_range_end(&section);
+}
+
+/*
+ * A VM from which GFN is taken without a flush: the spte is gone, the TLB of a
+ * vCPU may have it. @flushes: those until then.
+ */
+static struct vm *create_unflushed(struct kunit *test, u64 *flushes)
+{
+	struct vm *vm = create_vm(test);
+
+	KUNIT_ASSERT_EQ(test, 0, do_ioctl(vm->vcpu_file, KVM_PRE_FAULT_MEMORY,
+					  fault_arg(test)));
+	*flushes = nr_flushes(vm);
+	mnk_batch_begin(test);
+	take_page(vm, true);
+	KUNIT_EXPECT_EQ(test, nr_flushes(vm), *flushes);
+	return vm;
+}
+
+static void flush_batch_test(struct kunit *test)
+{
+	u64 flushes;
+	struct vm *vm = create_unflushed(test, &flushes);
+
+	/* It finds no spte. */
+	take_page(vm, true);
+	mmu_notifier_flush_batch();
+	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 1);
+	take_page(vm, true);
+	mmu_notifier_batch_end();
+	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 1);
+}
+
+/* A section has nothing to drop, and yet is not open before it has flushed. */
+static void flush_in_section_test(struct kunit *test)
+{
+	u64 flushes;
+	struct vm *vm = create_unflushed(test, &flushes);
+	DEFINE_MMU_NOTIFIER_SECTION(section);
+
+	open_section(&section, vm, GFN);
+	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 1);
+	mmu_notifier_invalidate_range_end(&section);
+	mmu_notifier_batch_end();
+	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 1);
+}
+
+static void flush_in_page_test(struct kunit *test)
+{
+	u64 flushes;
+	struct vm *vm = create_unflushed(test, &flushes);
+
+	take_page(vm, false);
+	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 1);
+	mmu_notifier_batch_end();
+}
+
+/* A memslot that is deleted is not used by any vCPU on return. */
+static void flush_in_delete_test(struct kunit *test)
+{
+	u64 flushes;
+	struct vm *vm = create_unflushed(test, &flushes);
+	struct kvm_userspace_memory_region region = {
+		.userspace_addr = vm->start,
+	};
+
+	KUNIT_EXPECT_NE(test, vm->kvm->mn_flushed, vm->kvm->mn_zapped);
+	KUNIT_ASSERT_EQ(test, 0, set_memory(vm, mnk_user(test, &region,
+							 sizeof(region))));
+	KUNIT_EXPECT_EQ(test, vm->kvm->mn_flushed, vm->kvm->mn_zapped);
+	mmu_notifier_batch_end();
+}
+
+/* Who prepares a page for its next user has to know that it is not used. */
+static void flush_tracked_test(struct kunit *test)
+{
+	struct vm *vm = create_vm(test);
+	u64 flushes;
+
+	KUNIT_ASSERT_EQ(test, 0, do_ioctl(vm->vcpu_file, KVM_PRE_FAULT_MEMORY,
+					  fault_arg(test)));
+	scoped_guard(mutex, &vm->kvm->lock)
+		KUNIT_ASSERT_EQ(test, 0,
+				kvm_mmu_notifier_track_reclaim(vm->kvm));
+	flushes = nr_flushes(vm);
+	mnk_batch_begin(test);
+	take_page(vm, true);
+	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 1);
+	mmu_notifier_batch_end();
+}
+
+#endif
+
 /* Memslots. */
 
 static void delete_thread(void *data)
@@ -405,14 +524,9 @@ static void expect_cached(struct kunit *test, struct vm *vm)
 static void cache_page_test(struct kunit *test)
 {
 	struct vm *vm = create_vm(test);
-	struct mnk_thread *thread;
-	DEFINE_MMU_NOTIFIER_SECTION(section);
+	struct mnk_thread *thread = stop_cache(test, vm);
 
-	thread = stop_cache(test, vm);
-	mmu_notifier_folio_start(&section, MMU_NOTIFY_CLEAR, vm->mm, vm->addr,
-				 vm->addr + PAGE_SIZE);
-	mmu_notifier_invalidate_page(&section, vm->addr, 1);
-	mmu_notifier_invalidate_range_end(&section);
+	take_page(vm, false);
 	expect_again(test, CACHE, vm, thread, vm->addr);
 	expect_cached(test, vm);
 }
@@ -477,6 +591,13 @@ static struct kunit_case kvm_cases[] = {
 	KUNIT_CASE(fault_range_locked_test),
 #endif
 	KUNIT_CASE(fault_beside_section_test),
+#ifdef CONFIG_X86
+	KUNIT_CASE(flush_batch_test),
+	KUNIT_CASE(flush_in_section_test),
+	KUNIT_CASE(flush_in_page_test),
+	KUNIT_CASE(flush_in_delete_test),
+	KUNIT_CASE(flush_tracked_test),
+#endif
 	KUNIT_CASE(memslots_wait_test),
 #ifdef CONFIG_HAVE_KVM_PFNCACHE
 	KUNIT_CASE(cache_page_test),

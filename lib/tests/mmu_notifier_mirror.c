@@ -169,6 +169,7 @@ static void add_stats(struct mirror_stats *stats, struct mirror *m)
 	stats->page_calls[m->kind] = m->stats.page_calls;
 	stats->range_calls[m->kind] = m->stats.range_calls;
 	stats->dropped[m->kind] = m->stats.dropped;
+	stats->deferred[m->kind] = m->stats.deferred;
 	stats->ignored[m->kind] = m->stats.ignored;
 	for (i = 0; i < m->space->nr_pages / MIRROR_CHUNK; i++)
 		stats->open += m->chunks[i].open;

@@ -26,6 +26,7 @@ enum mirror_fault {
 	MIRROR_READ_ONLY,	/* writable, the entry of the page table is not */
 	MIRROR_LEFT,		/* there after the subscription ended */
 	MIRROR_UNBALANCED,	/* no translation: an end without a start */
+	MIRROR_UNFLUSHED,	/* replaced before the flush that reclaim owes */
 	MIRROR_FAULTS,
 };
 
@@ -59,6 +60,7 @@ struct mirror_stats {
 	__u64 page_calls[MIRROR_KINDS];
 	__u64 range_calls[MIRROR_KINDS];
 	__u64 dropped[MIRROR_KINDS];	/* translations */
+	__u64 deferred[MIRROR_KINDS];	/* of these, those that waited for a flush */
 	__u64 ignored[MIRROR_KINDS];	/* invalidations, when broken */
 	__u64 compared;			/* translations with the page tables */
 	__u64 freed;			/* pages with what the mirrors hold */

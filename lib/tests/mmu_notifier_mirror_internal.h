@@ -55,6 +55,9 @@ struct mirror_interval {
  * @lock: protects what follows; innermost
  * @table: translations, one for each page of @space
  * @chunks: state of each MIRROR_CHUNK pages
+ * @tlb: what left @table without a flush, and is used until there is one
+ * @unflushed: where in @tlb
+ * @nr_unflushed: how many
  * @hits: invalidations that hit a translation
  * @dozes: callbacks that could have slept
  * @stats: what the mirror counted
@@ -70,6 +73,9 @@ struct mirror {
 	spinlock_t lock;	/* innermost: the table, the chunks and the counters */
 	unsigned long *table;
 	struct mirror_chunk *chunks;
+	unsigned long *tlb;
+	unsigned long *unflushed;
+	unsigned long nr_unflushed;
 	unsigned long hits;
 	unsigned long dozes;
 	struct {
@@ -78,6 +84,7 @@ struct mirror {
 		u64 page_calls;
 		u64 range_calls;
 		u64 dropped;
+		u64 deferred;
 		u64 ignored;
 	} stats;
 };
@@ -135,7 +142,8 @@ int mirror_tables_alloc(struct mirror_space *space);
 void mirror_tables_free(struct mirror_space *space);
 void mirror_establish(struct mirror *m, unsigned long address, unsigned long pfn, bool writable);
 void mirror_drop(struct mirror *m, unsigned long start, unsigned long end);
-void mirror_page(struct mirror *m, unsigned long start, unsigned long end);
+void mirror_page(struct mirror *m, unsigned long start, unsigned long end, bool batched);
+void mirror_flush(struct mirror *m);
 void mirror_open(struct mirror *m, unsigned long start, unsigned long end);
 void mirror_close(struct mirror *m, unsigned long start, unsigned long end);
 void mirror_clear(struct mirror *m);

@@ -31,7 +31,23 @@ static void mirror_invalidate_page(struct mmu_notifier *mn, struct mm_struct *mm
 				   unsigned long address, unsigned long nr_pages,
 				   enum mmu_notifier_event event)
 {
-	mirror_page(mirror_of(mn), address, address + nr_pages * PAGE_SIZE);
+	mirror_page(mirror_of(mn), address, address + nr_pages * PAGE_SIZE, false);
+}
+
+static void mirror_invalidate_page_batched(struct mmu_notifier *mn, struct mm_struct *mm,
+					   unsigned long address, unsigned long nr_pages,
+					   enum mmu_notifier_event event)
+{
+	mirror_page(mirror_of(mn), address, address + nr_pages * PAGE_SIZE, true);
+}
+
+static void mirror_flush_batch(struct mmu_notifier *mn, struct mm_struct *mm)
+{
+	struct mirror *m = mirror_of(mn);
+
+	guard(spinlock)(&m->lock);
+
+	mirror_flush(m);
 }
 
 static int mirror_range_start(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
@@ -48,6 +64,8 @@ static void mirror_range_end(struct mmu_notifier *mn, const struct mmu_notifier_
 static const struct mmu_notifier_ops page_ops = {
 	.release = mirror_release,
 	.invalidate_page = mirror_invalidate_page,
+	.invalidate_page_batched = mirror_invalidate_page_batched,
+	.flush_batch = mirror_flush_batch,
 	.invalidate_range_start = mirror_range_start,
 	.invalidate_range_end = mirror_range_end,
 };

@@ -20,6 +20,7 @@ static const char * const fault_names[] = {
 	[MIRROR_READ_ONLY] = "read-only in the page table",
 	[MIRROR_LEFT] = "left by release",
 	[MIRROR_UNBALANCED] = "end without start",
+	[MIRROR_UNFLUSHED] = "replaced before the flush",
 };
 
 static const char * const kind_names[] = {
@@ -65,14 +66,47 @@ static bool clamp_range(const struct mirror_space *space, unsigned long *start,
 	return true;
 }
 
-static void forget(struct mirror *m, unsigned long index)
+/* Out of the table, which is what the hardware caches. */
+static unsigned long take(struct mirror *m, unsigned long index)
 {
-	unsigned long pfn = m->table[index] >> MIRROR_PFN_SHIFT;
+	unsigned long entry = m->table[index];
 
 	m->table[index] = 0;
 	m->chunks[index / MIRROR_CHUNK].nr--;
 	m->stats.dropped++;
-	atomic_dec(&m->space->held[pfn]);
+	return entry;
+}
+
+static void forget(struct mirror *m, unsigned long index)
+{
+	atomic_dec(&m->space->held[take(m, index) >> MIRROR_PFN_SHIFT]);
+}
+
+/* The page counts as held until mirror_flush(). */
+static void defer(struct mirror *m, unsigned long index)
+{
+	m->tlb[index] = take(m, index);
+	m->unflushed[m->nr_unflushed++] = index;
+	m->stats.deferred++;
+}
+
+/**
+ * mirror_flush - nothing is used any more that is not in the table
+ * @m: the mirror
+ *
+ * Context: mirror::lock held.
+ */
+void mirror_flush(struct mirror *m)
+{
+	unsigned long index;
+
+	lockdep_assert_held(&m->lock);
+
+	while (m->nr_unflushed) {
+		index = m->unflushed[--m->nr_unflushed];
+		atomic_dec(&m->space->held[m->tlb[index] >> MIRROR_PFN_SHIFT]);
+		m->tlb[index] = 0;
+	}
 }
 
 /**
@@ -95,6 +129,10 @@ void mirror_establish(struct mirror *m, unsigned long address, unsigned long pfn
 
 	lockdep_assert_held(&m->lock);
 
+	if (m->nr_unflushed && m->tlb[index]) {
+		mirror_stale(m->space, m, MIRROR_UNFLUSHED, address, m->tlb[index]);
+		mirror_flush(m);
+	}
 	if (entry && entry >> MIRROR_PFN_SHIFT != pfn) {
 		mirror_stale(m->space, m, MIRROR_OTHER_PAGE, address, entry);
 		forget(m, index);
@@ -128,12 +166,16 @@ static bool ignores(struct mirror *m, unsigned long index, unsigned long end)
 	return true;
 }
 
-static void drop_pages(struct mirror *m, unsigned long index, unsigned long end)
+static void drop_pages(struct mirror *m, unsigned long index, unsigned long end,
+		       void (*drop)(struct mirror *m, unsigned long index))
 {
 	unsigned long next;
 
 	if (ignores(m, index, end))
 		return;
+	/* Also what is in the range no more. */
+	if (drop == forget)
+		mirror_flush(m);
 	for (; index < end; index = next) {
 		struct mirror_chunk *chunk = &m->chunks[index / MIRROR_CHUNK];
 
@@ -141,7 +183,7 @@ static void drop_pages(struct mirror *m, unsigned long index, unsigned long end)
 		chunk->drops++;
 		for (; chunk->nr && index < next; index++)
 			if (m->table[index])
-				forget(m, index);
+				drop(m, index);
 	}
 }
 
@@ -166,7 +208,7 @@ void mirror_drop(struct mirror *m, unsigned long start, unsigned long end)
 
 	m->stats.range_calls++;
 	if (clamp_range(m->space, &start, &end))
-		drop_pages(m, start, end);
+		drop_pages(m, start, end, forget);
 }
 
 /**
@@ -174,8 +216,9 @@ void mirror_drop(struct mirror *m, unsigned long start, unsigned long end)
  * @m: the mirror
  * @start: first address
  * @end: first address behind the entry
+ * @batched: mirror_flush() follows
  */
-void mirror_page(struct mirror *m, unsigned long start, unsigned long end)
+void mirror_page(struct mirror *m, unsigned long start, unsigned long end, bool batched)
 {
 	guard(spinlock)(&m->lock);
 
@@ -183,7 +226,7 @@ void mirror_page(struct mirror *m, unsigned long start, unsigned long end)
 	if (!clamp_range(m->space, &start, &end))
 		return;
 	move_seq(m, start, end);
-	drop_pages(m, start, end);
+	drop_pages(m, start, end, batched ? defer : forget);
 }
 
 /**
@@ -203,7 +246,7 @@ void mirror_open(struct mirror *m, unsigned long start, unsigned long end)
 		return;
 	for (i = start / MIRROR_CHUNK; i * MIRROR_CHUNK < end; i++)
 		m->chunks[i].open++;
-	drop_pages(m, start, end);
+	drop_pages(m, start, end, forget);
 }
 
 /**
@@ -240,6 +283,7 @@ void mirror_clear(struct mirror *m)
 
 	guard(spinlock)(&m->lock);
 
+	mirror_flush(m);
 	for (i = 0; i < m->space->nr_pages; i++) {
 		m->chunks[i / MIRROR_CHUNK].drops++;
 		if (m->table[i])
@@ -259,6 +303,11 @@ void mirror_reset(struct mirror *m)
 
 	guard(spinlock)(&m->lock);
 
+	if (m->nr_unflushed) {
+		i = m->unflushed[0];
+		mirror_stale(m->space, m, MIRROR_LEFT, mirror_address(m->space, i), m->tlb[i]);
+		mirror_flush(m);
+	}
 	for (i = 0; i < m->space->nr_pages; i++) {
 		m->chunks[i / MIRROR_CHUNK].open = 0;
 		if (!m->table[i])
@@ -275,7 +324,9 @@ static int table_alloc(struct mirror *m)
 
 	m->table = kvcalloc(nr, sizeof(*m->table), GFP_KERNEL);
 	m->chunks = kvcalloc(nr / MIRROR_CHUNK, sizeof(*m->chunks), GFP_KERNEL);
-	return m->table && m->chunks ? 0 : -ENOMEM;
+	m->tlb = kvcalloc(nr, sizeof(*m->tlb), GFP_KERNEL);
+	m->unflushed = kvcalloc(nr, sizeof(*m->unflushed), GFP_KERNEL);
+	return m->table && m->chunks && m->tlb && m->unflushed ? 0 : -ENOMEM;
 }
 
 /**
@@ -310,6 +361,8 @@ void mirror_tables_free(struct mirror_space *space)
 	for (m = space->mirrors; m < space->mirrors + MIRROR_KINDS; m++) {
 		kvfree(m->table);
 		kvfree(m->chunks);
+		kvfree(m->tlb);
+		kvfree(m->unflushed);
 	}
 	free_percpu(space->freed);
 	kvfree(space->held);

@@ -19,6 +19,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/wait.h>
 #include <linux/xarray.h>
 
 /**
@@ -27,12 +28,14 @@
  * @pages: the translations, page number to page; its lock protects what follows
  * @seq: moves when a lookup that is under way may have found a stale page
  * @sections: open sections; no translation is established in any
+ * @no_section: faults wait here for the end of sections, which may be long
  */
 struct mirror {
 	struct mmu_notifier subscription;
 	struct xarray pages;
 	unsigned long seq;
 	unsigned int sections;
+	wait_queue_head_t no_section;
 };
 
 static struct mirror *to_mirror(struct mmu_notifier *subscription)
@@ -79,7 +82,7 @@ static int mirror_range_start(struct mmu_notifier *subscription,
 	struct mirror *mirror = to_mirror(subscription);
 
 	xa_lock(&mirror->pages);
-	mirror->sections++;
+	WRITE_ONCE(mirror->sections, mirror->sections + 1);
 	mirror_drop(mirror, range->start >> PAGE_SHIFT, (range->end - 1) >> PAGE_SHIFT);
 	xa_unlock(&mirror->pages);
 	return 0;
@@ -92,8 +95,9 @@ static void mirror_range_end(struct mmu_notifier *subscription,
 
 	xa_lock(&mirror->pages);
 	mirror_move_seq(mirror);
-	mirror->sections--;
+	WRITE_ONCE(mirror->sections, mirror->sections - 1);
 	xa_unlock(&mirror->pages);
+	wake_up_all(&mirror->no_section);
 }
 
 /* No read is under way: it would be by a thread of the process. */
@@ -111,13 +115,16 @@ static const struct mmu_notifier_ops mirror_ops = {
 
 /* The fault side. */
 
-/* Look a page up and keep its translation, or return 0 without to be called again. */
+/* Look a page up and keep its translation, or return 0 without it: the caller tries again. */
 static int mirror_fault(struct mirror *mirror, unsigned long address)
 {
-	unsigned long seq = READ_ONCE(mirror->seq);
 	struct page *page;
+	unsigned long seq;
 	int ret;
 
+	if (wait_event_killable(mirror->no_section, !READ_ONCE(mirror->sections)))
+		return -EINTR;
+	seq = READ_ONCE(mirror->seq);
 	/* Pairs with smp_wmb() in mirror_move_seq(). */
 	smp_rmb();
 	ret = get_user_pages_fast(address & PAGE_MASK, 1, 0, &page);
@@ -184,6 +191,7 @@ static int mirror_open(struct inode *inode, struct file *file)
 	if (!mirror)
 		return -ENOMEM;
 	xa_init(&mirror->pages);
+	init_waitqueue_head(&mirror->no_section);
 	mirror->subscription.ops = &mirror_ops;
 	ret = mmu_notifier_register(&mirror->subscription, current->mm);
 	if (ret)

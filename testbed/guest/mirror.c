@@ -10,6 +10,8 @@
  * --broken N		the mirrors ignore one in N invalidations: the stale
  *			translations must be found
  * --blind 1		the mirrors do not look at their count: the same
+ * --stop N		a thread stops for good after N operations: no progress may be
+ *			reported any more
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -38,25 +40,28 @@
 
 static const char *const kinds[MIRROR_KINDS] = { "page", "range", "sleepy", "interval" };
 static const char *const faults[MIRROR_FAULTS] = {
-	"freed", "unmapped", "other_page", "read_only", "left", "unbalanced",
+	"freed", "unmapped", "other_page", "read_only", "left", "unbalanced", "unflushed",
 };
 
 static struct thread threads[THREADS];
 static volatile int enough;
-static long total = 100000, seed = 1, broken, blind;
+static long total = 100000, seed = 1, broken, blind, stop;
 
 static void *work(void *thread)
 {
 	self = thread;
-	for (self->done = 0; self->done < self->operations; self->done++)
+	for (self->done = 0; self->done < self->operations; self->done++) {
 		operation();
+		if (stop && !self->number && self->done == stop)
+			pause();
+	}
 	return NULL;
 }
 
 static void *keep_filling(void *thread)
 {
 	self = thread;
-	while (!enough)
+	for (self->done = 0; !enough; self->done++)
 		fill_and_audit();
 	return NULL;
 }
@@ -133,6 +138,30 @@ static void start(struct thread *thread, pthread_t *handle, void *(*run)(void *)
 		fail("a thread cannot be started");
 }
 
+/* Has each thread moved since this was true the last time, or is it through? */
+static int all_move(void)
+{
+	static long seen[THREADS];
+	int stuck = 0;
+
+	for (int i = 0; i < THREADS; i++)
+		stuck += threads[i].done == seen[i] &&
+			 (i >= WORKERS || seen[i] < threads[i].operations);
+	for (int i = 0; i < THREADS && !stuck; i++)
+		seen[i] = threads[i].done;
+	return !stuck;
+}
+
+/* A thread that hangs makes us silent, and whoever started us notices. */
+static void report_progress(void)
+{
+	struct mirror_stats now = stats();
+
+	if (all_move())
+		report("progress", "%ld of %ld operations, %lld stale, seed %ld", done(), total,
+		       stale(&now), seed);
+}
+
 static void run_all(void)
 {
 	pthread_t handle[THREADS];
@@ -140,10 +169,7 @@ static void run_all(void)
 	for (int i = 0; i < THREADS; i++)
 		start(&threads[i], &handle[i], i < WORKERS ? work : keep_filling);
 	while (done() < total / WORKERS * WORKERS) {
-		struct mirror_stats now = stats();
-
-		report("progress", "%ld of %ld operations, %lld stale, seed %ld", done(), total,
-		       stale(&now), seed);
+		report_progress();
 		sleep(1);
 	}
 	enough = 1;
@@ -180,6 +206,7 @@ static void report_stats(const struct mirror_stats *now)
 		report_number("page_calls", kinds[i], now->page_calls[i]);
 		report_number("range_calls", kinds[i], now->range_calls[i]);
 		report_number("dropped", kinds[i], now->dropped[i]);
+		report_number("deferred", kinds[i], now->deferred[i]);
 		report_number("ignored", kinds[i], now->ignored[i]);
 	}
 	for (int i = 0; i < MIRROR_FAULTS; i++)
@@ -234,6 +261,7 @@ static void parse(int argc, char **argv)
 		{ "seed", required_argument, NULL, 's' },
 		{ "broken", required_argument, NULL, 'b' },
 		{ "blind", required_argument, NULL, 'i' },
+		{ "stop", required_argument, NULL, 'p' },
 		{ }
 	};
 	int c;
@@ -247,6 +275,8 @@ static void parse(int argc, char **argv)
 			broken = argument_number(optarg);
 		else if (c == 'i')
 			blind = argument_number(optarg);
+		else if (c == 'p')
+			stop = argument_number(optarg);
 		else
 			fail("unknown option");
 	}

@@ -27,6 +27,12 @@ CALLS = {
     # Nobody hears the end. Without the call alone, it comes where the scope ends.
     END: ("end", "(void)(({first})->state = MMU_SECTION_CLOSED)"),
     "mmu_notifier_invalidate_page": ("page", NOTHING),
+    "mmu_notifier_invalidate_page_batched": ("page", NOTHING),
+    "mmu_notifier_batch_pending": ("flush", NO),
+    "mmu_notifier_batch_allows": ("flush", "true"),
+    "mmu_notifier_flush_batch": ("flush", NOTHING),
+    "mmu_notifier_batch_begin": ("flush", NOTHING),
+    "mmu_notifier_batch_end": ("flush", NOTHING),
     "mmu_notifier_clear_flush_young": ("young", NO),
     "mmu_notifier_clear_young": ("young", NO),
     "mmu_notifier_test_young": ("young", NO),
@@ -179,6 +185,10 @@ def choice(group, code):
 def wrap(text, hooks):
     """TEXT with each mutant behind a question."""
     parts, done = [], 0
+    spans = sorted({hook.span for hook in hooks})
+    for one, other in zip(spans, spans[1:]):
+        if one[1] > other[0]:
+            raise HookError(f"{text[slice(*one)]!r} and {text[slice(*other)]!r} overlap.")
     for (start, end), group in itertools.groupby(sorted(hooks, key=lambda hook: hook.span),
                                                  key=lambda hook: hook.span):
         parts += [text[done:start], choice(list(group), text[start:end])]
@@ -209,20 +219,17 @@ def mutate(read, paths, users, table=()):
     read(path): text of a file; users(functions): files in which one of them is called.
     """
     files, hooks = {}, []
-    for path in sorted(filter(in_scope, paths)):
+    called = set(filter(in_scope, paths))
+    for path in sorted(called | {rule[0] for rule in table}):
         text = read(path)
-        if not (found := find(path, text)):
+        found = (find(path, text) if path in called else []) + find_rules(path, text, table)
+        if not found:
             continue
         hooks += found
         files[copy_name(path) if path.endswith(".h") else path] = wrap(text, found)
     for header in [path for path in paths if copy_name(path) in files]:
         for user in users({hook.function for hook in hooks if hook.file == header}):
             files[user] = include_copy(files.get(user) or read(user), header)
-    for path in sorted({rule[0] for rule in table}):
-        text = read(path)
-        found = find_rules(path, text, table)
-        hooks += found
-        files[path] = wrap(text, found)
     sites = {}
     for hook in hooks:
         if (other := sites.setdefault(hook.site, hook)) != hook:

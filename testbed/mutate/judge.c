@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "file.h"
 #include "report.h"
 
@@ -79,14 +80,6 @@ static bool tainted(void)
 	return number_in("/proc/sys/kernel/tainted") & ~TAINT_TEST;
 }
 
-static long milliseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Cases are indented by four; what is in them by more. */
 static void count_case(struct result *result, char *line)
 {
@@ -134,12 +127,12 @@ static bool trigger(const char *suite)
 static bool run(const char *suite, struct result *result)
 {
 	char path[256], *text, *rest, *line;
-	long begin = milliseconds();
+	long begin = clock_ms();
 
 	*result = (struct result){ 0 };
 	if (!trigger(suite))
 		return false;
-	result->milliseconds = milliseconds() - begin;
+	result->milliseconds = clock_ms() - begin;
 	snprintf(path, sizeof(path), SUITES "%s/results", suite);
 	rest = text = file_load(path);
 	if (!text)

@@ -10,7 +10,10 @@ CORE = "mm/mmu_notifier.c"
 INTERVAL = "mm/mmu_interval_notifier.c"
 KVM = "virt/kvm/mmu_notifier.c"
 PFNCACHE = "virt/kvm/pfncache.c"
+KVM_MAIN = "virt/kvm/kvm_main.c"
 X86 = "arch/x86/kvm/mmu/mmu.c"
+VMSCAN = "mm/vmscan.c"
+RMAP = "mm/rmap.c"
 
 # Statements that more than one mutant changes.
 PUBLISH = """WRITE_ONCE(subs->heard, subs->heard | mn_heard_flags(new->ops));
@@ -69,6 +72,10 @@ RANGE_CLOSE = """kvm->gpc_invalidate_seq++;
 	 * gpc_invalidate_retry().
 	 */
 	smp_wmb();"""
+TRACKED = """if (READ_ONCE(kvm->mmu_reclaim_notifier.ops))
+		kvm_mn_page(kvm, address, end, false);
+	else
+		kvm_mn_page(kvm, address, end, true);"""
 MEMSLOTS = """while (kvm->mn_active_invalidate_count) {
 		set_current_state(TASK_UNINTERRUPTIBLE);
 		spin_unlock(&kvm->mn_invalidate_lock);
@@ -172,6 +179,21 @@ RULES = [
     (X86, STALE, "!mmu_invalidate_retry(vcpu->kvm, fault->mmu_seq)"),
     # Memslots do not change in a section.
     (KVM, MEMSLOTS, NOTHING),
+    # The flush that reclaim leaves for later: for a few processes, of what stays locked
+    # and in a cache; nothing that KVM tells of a range or page comes before it.
+    (CORE, "batch->nr < MMU_NOTIFIER_BATCH_MMS", "!batch->nr"),
+    (CORE, "mmgrab(mm);\n\t\tbatch->mms[batch->nr++] = mm;", "mmgrab(mm);"),
+    (VMSCAN, "was_swapbacked && folio != unmapped.alone", "folio != unmapped.alone"),
+    (RMAP, "userfaultfd_armed(vma) && !folio_test_anon(folio)", "false"),
+    # It waits for nobody who may fault on what is locked.
+    (CORE, "flags |= MN_MAY_WAIT;", NOTHING),
+    (CORE, "!READ_ONCE(subs->intervals)", "true"),
+    (KVM, "smp_store_release(&kvm->mn_zapped, kvm->mn_zapped + 1);", NOTHING),
+    (KVM, "(ret || kvm_mn_owes_flush(kvm))", "ret"),
+    (KVM, "if (kvm_mn_owes_flush(kvm))\n\t\tkvm_mn_flush_tlbs(kvm);",
+     "kvm_mn_flush_tlbs(kvm);"),
+    (KVM, TRACKED, TRACKED.splitlines()[3]),
+    (KVM_MAIN, "kvm_mmu_notifier_flush(kvm);", NOTHING),
     # The same for pfn caches.
     (PFNCACHE, "READ_ONCE(kvm->mn_active_invalidate_count)", "false"),
     (PFNCACHE, "READ_ONCE(kvm->gpc_invalidate_seq) != gpc_seq", "false"),

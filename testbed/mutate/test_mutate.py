@@ -127,6 +127,18 @@ class Hooks(unittest.TestCase):
             with self.assertRaises(hooks.HookError):
                 hooks.find_rules("mm/core.c", text + "b", [("mm/core.c", words, "")])
 
+    def test_hooks_and_rules_of_one_file(self):
+        text = ("#include <x.h>\nint f(void)\n{\n\tif (a < b)\n"
+                "\t\tmmu_notifier_release(mm);\n}\n")
+        files, found = hooks.mutate({"mm/toy.c": text}.get, ["mm/toy.c"], None,
+                                    [("mm/toy.c", "a < b", "true")])
+        self.assertEqual([hook.kind for hook in found], ["life", "rule"])
+        for hook in found:
+            self.assertIn(f"mutant_taken_out({hook.site:#08x})", files["mm/toy.c"])
+        with self.assertRaisesRegex(hooks.HookError, "overlap"):
+            hooks.mutate({"mm/toy.c": text}.get, ["mm/toy.c"], None,
+                         [("mm/toy.c", "mmu_notifier_release(mm);", ";")])
+
     def test_subscribers_are_no_hooks(self):
         self.assertFalse(hooks.in_scope("arch/x86/kvm/mmu/mmu.c"))
         self.assertFalse(hooks.in_scope("virt/kvm/kvm_main.c"))

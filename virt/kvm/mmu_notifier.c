@@ -24,6 +24,23 @@
  * and leaves nothing open. A range is announced *before* its entries change, so
  * faults in it are held off until its end by mmu_invalidate_in_progress, and the
  * count is moved at the end for those that looked a page up in between.
+ *
+ * Reclaim takes many pages away and waits for the TLBs of the vCPUs once, in
+ * flush_batch. Each of its calls that drops an spte moves mn_zapped, under
+ * mmu_lock; mn_flushed is never ahead of the calls whose translations are gone
+ * from all TLBs. Where the two differ, a TLB may have what no spte tells of:
+ *
+ *  - A range or a page that the core VM announces, and that a memslot has,
+ *    flushes if they differ, also when there is no spte; but for those pages
+ *    that leave their own flush for later.
+ *  - Until flush_batch the folio is locked. A fault on its page finds an entry
+ *    that is to be filled from the folio, waits for that lock, and so establishes
+ *    nothing beside the old translation. An entry that comes back as it was is
+ *    announced again before (try_to_unmap_one()).
+ *  - The old translation may write: the folio was marked dirty with its spte,
+ *    and is not written out before flush_batch.
+ *  - A page that is dirty in the log, or becomes so by a write through the old
+ *    translation, was dirty there before: whoever clears that bit flushes.
  */
 
 #include <linux/kvm_host.h>
@@ -146,7 +163,8 @@ bool kvm_mmu_unmap_gfn_range(struct kvm *kvm, struct kvm_gfn_range *range)
  * struct kvm_hva_walk - what to do with the guest frames of a host range
  * @on_lock: called once under mmu_lock, if any memslot is in the range
  * @handler: called for the part of each memslot that is in the range
- * @flush: flush the guest's TLBs if a handler returned true
+ * @flush: flush the guest's TLBs if a handler returned true, or owed a flush
+ * @defer: owe it instead
  * @may_block: the handler may sleep
  * @lockless: do not take mmu_lock
  * @counted: @on_lock moves the sequence count
@@ -160,12 +178,59 @@ struct kvm_hva_walk {
 	void (*on_lock)(struct kvm *kvm);
 	bool (*handler)(struct kvm *kvm, struct kvm_gfn_range *range);
 	bool flush;
+	bool defer;
 	bool may_block;
 	bool lockless;
 	bool counted;
 	unsigned long *young;
 	unsigned long young_start;
 };
+
+/* TLBs, see above. */
+
+static bool kvm_mn_owes_flush(struct kvm *kvm)
+{
+	/*
+	 * Stored when a flush was over: pairs with the release in
+	 * kvm_mn_flush_tlbs().
+	 */
+	return smp_load_acquire(&kvm->mn_flushed) != READ_ONCE(kvm->mn_zapped);
+}
+
+static void kvm_mn_flush_tlbs(struct kvm *kvm)
+{
+	/* Pairs with the release in kvm_mn_after_walk(): the sptes are gone. */
+	unsigned long zapped = smp_load_acquire(&kvm->mn_zapped);
+
+	kvm_flush_remote_tlbs(kvm);
+	/*
+	 * Pairs with the acquire in kvm_mn_owes_flush(). Of two flushes at once
+	 * the earlier one may come last: that costs another flush.
+	 */
+	smp_store_release(&kvm->mn_flushed, zapped);
+}
+
+/* No TLB has what reclaim took away before the call. */
+void kvm_mmu_notifier_flush(struct kvm *kvm)
+{
+	if (kvm_mn_owes_flush(kvm))
+		kvm_mn_flush_tlbs(kvm);
+}
+
+/* @ret: a handler dropped sptes, under the mmu_lock that is held. */
+static __always_inline void kvm_mn_after_walk(struct kvm *kvm,
+					      const struct kvm_hva_walk *walk,
+					      bool ret)
+{
+	if (walk->defer) {
+		if (!ret)
+			return;
+		/* Pairs with the acquire in kvm_mn_flush_tlbs(). */
+		smp_store_release(&kvm->mn_zapped, kvm->mn_zapped + 1);
+	} else if (walk->flush && (ret || kvm_mn_owes_flush(kvm))) {
+		kvm_mn_flush_tlbs(kvm);
+	}
+}
 
 /* The guest frames of @slot that lie in [@start, @end). */
 static __always_inline struct kvm_gfn_range
@@ -249,8 +314,8 @@ kvm_walk_hva(struct kvm *kvm, unsigned long start, unsigned long end,
 		if (res.found && !walk->handler)
 			break;
 	}
-	if (walk->flush && res.ret)
-		kvm_flush_remote_tlbs(kvm);
+	if (res.found)
+		kvm_mn_after_walk(kvm, walk, res.ret);
 	if (res.found && !walk->lockless)
 		KVM_MMU_UNLOCK(kvm);
 	srcu_read_unlock(&kvm->srcu, idx);
@@ -412,24 +477,51 @@ static void kvm_mn_on_page(struct kvm *kvm)
 	kvm->stat.generic.mmu_notifier_page++;
 }
 
+static __always_inline void kvm_mn_page(struct kvm *kvm, unsigned long start,
+					unsigned long end, bool defer)
+{
+	const struct kvm_hva_walk walk = {
+		.on_lock = kvm_mn_on_page,
+		.handler = kvm_unmap_gfn_range,
+		.flush = true,
+		.defer = defer,
+		.counted = true,
+	};
+
+	trace_kvm_unmap_hva_range(start, end);
+
+	kvm_mn_page_gpcs(kvm, start, end);
+	kvm_walk_hva(kvm, start, end, &walk);
+}
+
 static void kvm_mn_invalidate_page(struct mmu_notifier *mn,
 				   struct mm_struct *mm, unsigned long address,
 				   unsigned long nr_pages,
 				   enum mmu_notifier_event event)
 {
-	static const struct kvm_hva_walk walk = {
-		.on_lock = kvm_mn_on_page,
-		.handler = kvm_unmap_gfn_range,
-		.flush = true,
-		.counted = true,
-	};
+	kvm_mn_page(mn_to_kvm(mn), address, address + nr_pages * PAGE_SIZE,
+		    false);
+}
+
+static void kvm_mn_invalidate_page_batched(struct mmu_notifier *mn,
+					   struct mm_struct *mm,
+					   unsigned long address,
+					   unsigned long nr_pages,
+					   enum mmu_notifier_event event)
+{
 	unsigned long end = address + nr_pages * PAGE_SIZE;
 	struct kvm *kvm = mn_to_kvm(mn);
 
-	trace_kvm_unmap_hva_range(address, end);
+	/* The end of the section prepares the page for its next user. */
+	if (READ_ONCE(kvm->mmu_reclaim_notifier.ops))
+		kvm_mn_page(kvm, address, end, false);
+	else
+		kvm_mn_page(kvm, address, end, true);
+}
 
-	kvm_mn_page_gpcs(kvm, address, end);
-	kvm_walk_hva(kvm, address, end, &walk);
+static void kvm_mn_flush_batch(struct mmu_notifier *mn, struct mm_struct *mm)
+{
+	kvm_mmu_notifier_flush(mn_to_kvm(mn));
 }
 
 /* Aging. */
@@ -521,8 +613,16 @@ static void kvm_mn_release(struct mmu_notifier *mn, struct mm_struct *mm)
 	srcu_read_unlock(&kvm->srcu, idx);
 }
 
+/*
+ * s390 asks the entry of the host, under its page table lock, whether the guest
+ * has given the page up: it has to be told while the entry is there.
+ */
+#define kvm_mn_by_page(fn)	(IS_ENABLED(CONFIG_S390) ? NULL : (fn))
+
 static const struct mmu_notifier_ops kvm_mn_ops = {
-	.invalidate_page	= kvm_mn_invalidate_page,
+	.invalidate_page	= kvm_mn_by_page(kvm_mn_invalidate_page),
+	.invalidate_page_batched = kvm_mn_by_page(kvm_mn_invalidate_page_batched),
+	.flush_batch		= kvm_mn_by_page(kvm_mn_flush_batch),
 	.invalidate_range_start	= kvm_mn_invalidate_range_start,
 	.invalidate_range_end	= kvm_mn_invalidate_range_end,
 	.clear_flush_young	= kvm_mn_clear_flush_young,
@@ -612,10 +712,10 @@ int kvm_mmu_notifier_track_reclaim(struct kvm *kvm)
 	if (kvm->mmu_reclaim_notifier.ops)
 		return 0;
 
-	kvm->mmu_reclaim_notifier.ops = &kvm_mn_reclaim_ops;
+	WRITE_ONCE(kvm->mmu_reclaim_notifier.ops, &kvm_mn_reclaim_ops);
 	ret = mmu_notifier_register(&kvm->mmu_reclaim_notifier, kvm->mm);
 	if (ret)
-		kvm->mmu_reclaim_notifier.ops = NULL;
+		WRITE_ONCE(kvm->mmu_reclaim_notifier.ops, NULL);
 	return ret;
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_mmu_notifier_track_reclaim);
@@ -665,10 +765,10 @@ static void kvm_walk_gfn(struct kvm *kvm, gfn_t start, gfn_t end,
 			flush |= walk->handler(kvm, &range);
 		}
 	}
-	if (walk->flush && flush)
-		kvm_flush_remote_tlbs(kvm);
-	if (found)
+	if (found) {
+		kvm_mn_after_walk(kvm, walk, flush);
 		KVM_MMU_UNLOCK(kvm);
+	}
 }
 
 void kvm_mmu_attributes_start(struct kvm *kvm, gfn_t start, gfn_t end,

@@ -8,6 +8,10 @@
 #include <linux/mmu_notifier.h>
 #include <linux/tracepoint.h>
 
+/* Once for all events of callbacks that come often. */
+int mmu_notifier_observe(void);
+void mmu_notifier_unobserve(void);
+
 #define MMU_NOTIFIER_EVENTS					\
 	EM(MMU_NOTIFY_UNMAP,		"unmap")		\
 	EM(MMU_NOTIFY_CLEAR,		"clear")		\
@@ -67,6 +71,12 @@ DEFINE_EVENT(mmu_notifier_subscription, mmu_notifier_release,
 	TP_ARGS(subscription, mm)
 );
 
+/* Once for each subscriber whose flush_batch is called. */
+DEFINE_EVENT(mmu_notifier_subscription, mmu_notifier_flush_batch,
+	TP_PROTO(struct mmu_notifier *subscription, struct mm_struct *mm),
+	TP_ARGS(subscription, mm)
+);
+
 DECLARE_EVENT_CLASS(mmu_notifier_section,
 
 	TP_PROTO(const struct mmu_notifier *subscription,
@@ -102,20 +112,22 @@ DECLARE_EVENT_CLASS(mmu_notifier_section,
 );
 
 /* Once for each subscriber that a section calls. */
-DEFINE_EVENT(mmu_notifier_section, mmu_notifier_range_start,
+DEFINE_EVENT_FN(mmu_notifier_section, mmu_notifier_range_start,
 	TP_PROTO(const struct mmu_notifier *subscription,
 		 const struct mmu_notifier_range *range),
-	TP_ARGS(subscription, range)
+	TP_ARGS(subscription, range),
+	mmu_notifier_observe, mmu_notifier_unobserve
 );
 
-DEFINE_EVENT(mmu_notifier_section, mmu_notifier_range_end,
+DEFINE_EVENT_FN(mmu_notifier_section, mmu_notifier_range_end,
 	TP_PROTO(const struct mmu_notifier *subscription,
 		 const struct mmu_notifier_range *range),
-	TP_ARGS(subscription, range)
+	TP_ARGS(subscription, range),
+	mmu_notifier_observe, mmu_notifier_unobserve
 );
 
-/* Once for each subscriber whose invalidate_page is called. */
-TRACE_EVENT(mmu_notifier_invalidate_page,
+/* Once for each subscriber whose invalidate_page, or the batched one, is called. */
+TRACE_EVENT_FN(mmu_notifier_invalidate_page,
 
 	TP_PROTO(const struct mmu_notifier *subscription,
 		 const struct mmu_notifier_range *range, unsigned long address,
@@ -141,7 +153,9 @@ TRACE_EVENT(mmu_notifier_invalidate_page,
 
 	TP_printk("mm=%p ops=%ps address=0x%lx nr_pages=%lu event=%s",
 		  __entry->mm, __entry->ops, __entry->address, __entry->nr_pages,
-		  __print_symbolic(__entry->event, MMU_NOTIFIER_EVENTS))
+		  __print_symbolic(__entry->event, MMU_NOTIFIER_EVENTS)),
+
+	mmu_notifier_observe, mmu_notifier_unobserve
 );
 
 #define MMU_NOTIFIER_YOUNG_OPS					\
