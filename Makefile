@@ -72,6 +72,9 @@ TURNS	?=
 AGAINST	?=
 SIGNOFF	?=
 
+# Of "make check-series", by default all: numbers of patches.
+PATCHES	?=
+
 # Hooks of "make mutate", by default all: files, folders or kinds ("rule"), or a
 # sample (SAMPLE=changed) for what differs from a revision, by default of a day before.
 # Judged by SUITES (lifetime,order), by default all.
@@ -92,9 +95,9 @@ opt	= $(if $($(1)),$(2) $($(1)))
 build_kernel = $(py) $(bed)/machine/build_kernel.py --arch $(ARCH) $(BUILD)/tree
 
 .DEFAULT_GOAL := help
-.PHONY: help arch deps base mainline tree refresh check-refresh series kernel options run \
-	model check samples rdma faults mirror mirror-debug mutate clients peers bench debug-kernel \
-	kcsan-kernel run-debug check-debug check-kcsan lint clean
+.PHONY: help arch deps base mainline tree refresh check-refresh series check-series kernel options \
+	run model check samples rdma faults mirror mirror-debug mutate clients peers bench debug-kernel \
+	x86-only kcsan-kernel run-debug check-debug check-kcsan lint clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -128,6 +131,10 @@ check-refresh: ## Fail if refresh would change anything
 
 series: tree ## Write the mail series to build/series (AGAINST=mainline: build/series-mainline; SIGNOFF=1)
 	@$(py) $(bed)/tree/mail.py --build $(BUILD) $(call opt,AGAINST,--against) $(if $(SIGNOFF),--signoff)
+
+check-series: series ## Build and boot each patch, KVM and notifiers on and off, both architectures (AGAINST=mainline PATCHES="3 10")
+	@$(bed)/deps $(BUILD) $(foreach arch,$(arches),$(packages_$(arch)))
+	@$(py) $(bed)/tree/steps.py $(call opt,AGAINST,--against) $(BUILD) $(PATCHES)
 
 kernel: tree ## Build the kernel of the machine
 	@$(build_kernel) $(kernel) $(fragments)
@@ -185,9 +192,9 @@ peers: tree mainline ## The kernel's own suites on mainline and on ours, side by
 	@$(bed)/deps $(BUILD) $(libraries)
 	@$(py) $(bed)/peers/peers.py $(BUILD) $(TESTS)
 
-bench: tree mainline ## Mainline against ours, measured: table, CSV, SVG (MEASURES="guest events process vmas notifier" TURNS=)
+bench: tree mainline ## Mainline against ours, measured: table, CSV, SVG (MEASURES="guest smp events pages process vmas notifier" TURNS=)
 	@$(bed)/deps $(BUILD) gnuplot-nox
-	@$(py) $(bed)/bench/bench.py $(BUILD) $(call opt,TURNS,--turns) $(MEASURES)
+	@$(py) $(bed)/bench/bench.py $(BUILD) $(MEASURES) $(call opt,TURNS,--turns)
 
 debug-kernel: tree ## Build the kernel with lockdep, KASAN and the like
 	@$(build_kernel) $(BUILD)/debug$(on) $(fragments) $(config)/debug.config
@@ -196,7 +203,13 @@ debug-kernel: tree ## Build the kernel with lockdep, KASAN and the like
 watched := $(notdir $(patsubst %.c,%.o,$(wildcard mm/mmu_*.c virt/kvm/mmu_*.c lib/tests/mmu_*.c)))
 watched := $(watched) kvm_main.o pfncache.o
 
-kcsan-kernel: tree ## Build the kernel that looks for data races (x86-64)
+# What this computer's own architecture alone has.
+x86-only:
+ifneq ($(ARCH),x86_64)
+	@echo 'This is there on x86_64 only, not with ARCH=$(ARCH).' >&2; exit 2
+endif
+
+kcsan-kernel: x86-only tree ## Build the kernel that looks for data races (x86-64)
 	@$(build_kernel) $(BUILD)/kcsan --variable KCSAN_SANITIZE=n \
 		$(foreach object,$(watched),--variable KCSAN_SANITIZE_$(object)=y) \
 		$(fragments) $(config)/kcsan.config
@@ -222,4 +235,4 @@ clean: ## Delete everything that was built, keep what was downloaded
 	rm -rf $(foreach dir,kernel debug kcsan run run-debug mirror mirror-debug,$(BUILD)/$(dir) $(BUILD)/$(dir)-arm64) \
 		$(BUILD)/check $(BUILD)/lint $(BUILD)/series $(BUILD)/series-mainline $(BUILD)/baseline $(BUILD)/clients \
 		$(BUILD)/peers $(BUILD)/bench $(BUILD)/model $(BUILD)/samples $(BUILD)/mutate $(BUILD)/faults \
-		$(BUILD)/rdma
+		$(BUILD)/rdma $(BUILD)/steps

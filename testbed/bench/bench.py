@@ -50,7 +50,8 @@ LOCK = "_raw_write_lock"
 PROBES = {
     "sections": ["__mmu_notifier_invalidate_range_start", "__mmu_notifier_invalidate_range_end",
                  "__mmu_notifier_range_start", "__mmu_notifier_range_end",
-                 "__mmu_notifier_invalidate_page"],
+                 "__mmu_notifier_invalidate_page", "__mmu_notifier_invalidate_page_batched",
+                 "__mmu_notifier_flush_batch"],
     "aging": ["__mmu_notifier_clear_flush_young", "__mmu_notifier_clear_young",
               "__mmu_notifier_test_young"],
 }
@@ -178,6 +179,12 @@ def numbers(values):
     return {key: int(value) for key, value in values.items() if value.lstrip("-").isdigit()}
 
 
+def rates(prefix, number):
+    faults = number["kvm.pf_taken"]
+    return {f"{prefix}.retries": 1000 * (faults - number["kvm.pf_fixed"]) / faults,
+            f"{prefix}.flushes": number["kvm.remote_tlb_flush_requests"] / number["vmstat.pswpout"]}
+
+
 def guest_values(values, swap):
     number = numbers(values)
     swapped, faults = number["vmstat.pswpout"], number["kvm.pf_taken"]
@@ -185,8 +192,7 @@ def guest_values(values, swap):
         f"guest.{swap}.instructions":
             (number["time.elapsed_ns"] - number["time.idle_ns"]) / swapped,
         f"guest.{swap}.faults": faults / swapped,
-        f"guest.{swap}.retries": 1000 * (faults - number["kvm.pf_fixed"]) / faults,
-        f"guest.{swap}.flushes": number["kvm.remote_tlb_flush_requests"] / swapped,
+        **rates(f"guest.{swap}", number),
     }
 
 
@@ -196,6 +202,22 @@ def guest(bench):
         for swap, words in SWAPS.items():
             bench.both(f"guest-{swap}-{turn}", lambda values, swap=swap: guest_values(values, swap),
                        *GUEST, "--passes", "3", "--swap", swap, "--seed", str(turn), *words)
+
+
+def smp_values(values, cpus):
+    """The CPUs take turns, and instructions of all of them pass the time."""
+    number = numbers(values)
+    return {f"smp.{cpus}.time": number["time.elapsed_ns"] / number["vmstat.pswpout"],
+            **rates(f"smp.{cpus}", number)}
+
+
+def smp(bench):
+    """The same with several CPUs, each with a vCPU"""
+    for turn in range(1, bench.turns + 1):
+        for cpus in measures.CPUS:
+            bench.both(f"smp-{cpus}-{turn}", lambda values, cpus=cpus: smp_values(values, cpus),
+                       *GUEST, "--passes", "1", "--seed", str(turn), "--cpus", str(cpus),
+                       "--vcpus", str(cpus))
 
 
 def event_values(values):
@@ -305,7 +327,7 @@ def notifier(bench):
 
 
 # A group of measures each, and its usual minutes on two cores.
-GROUPS = [(guest, 6), (events, 4), (pages, 3), (process, 1), (vmas, 1), (notifier, 1)]
+GROUPS = [(guest, 6), (smp, 4), (events, 4), (pages, 3), (process, 1), (vmas, 1), (notifier, 1)]
 
 
 def report(bench, groups):

@@ -18,13 +18,28 @@ class Measure:
         self.key, self.text, self.aim = key, text, aim
 
 
+def rates(prefix, what):
+    return [Measure(f"{prefix}.retries", f"{what}: faults that retry, of 1000", 0),
+            Measure(f"{prefix}.flushes", f"{what}: secondary TLB flushes a page", 0.1)]
+
+
 def guest(swap, aim):
     what = f"guest swapping to {'zram' if swap == 'zram' else 'a disk'}"
     return [
         Measure(f"guest.{swap}.instructions", f"{what}: host instructions a page", aim),
         Measure(f"guest.{swap}.faults", f"{what}: vCPU faults a page"),
-        Measure(f"guest.{swap}.retries", f"{what}: faults that retry, of 1000", 0),
-        Measure(f"guest.{swap}.flushes", f"{what}: secondary TLB flushes a page", 0.1),
+        *rates(f"guest.{swap}", what),
+    ]
+
+
+CPUS = (2, 4)
+
+
+def smp(cpus):
+    what = f"guest swapping, {cpus} vCPUs on {cpus} CPUs"
+    return [
+        Measure(f"smp.{cpus}.time", f"{what}: instructions of all, with waits, a page", 1 / 1.2),
+        *rates(f"smp.{cpus}", what),
     ]
 
 
@@ -71,6 +86,7 @@ BETTER = 0.99           # the aim where it is just "better"
 MEASURES = [
     *guest("zram", 0.85),
     *guest("disk", 0.80),
+    *(measure for cpus in CPUS for measure in smp(cpus)),
     Measure("events.locks", "guest swapping: mmu_lock taken for writing, a page", 0.5),
     Measure("events.aging", "guest swapping: aging calls a page", 1 / 3),
     Measure("events.calls", "guest swapping: calls of the notifiers, a page"),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """One picture of all ratios, by gnuplot: left of the line ours costs less."""
 import gnuplot
+from measures import LIMIT
 
 LEAST, MOST = 0.05, 10          # ratios beyond are drawn at the edge, their number is exact
 COLOURS = {"aim met": "#1b7837", "ahead": "#7fbf7b", "even": "#999999", "BEHIND": "#c0392b"}
@@ -13,6 +14,13 @@ def escaped(text):
 
 def place(value):
     return min(max(value, LEAST), MOST)
+
+
+def aim_of(row):
+    """As a ratio; None if there is none."""
+    if row.measure.aim != LIMIT:
+        return row.measure.aim
+    return row.limit / row.mainline if row.limit and row.mainline else None
 
 
 def script(rows, path):
@@ -38,8 +46,8 @@ def script(rows, path):
         text = "new" if row.ratio is None and row.ours else \
             "-" if row.ratio is None else f"{row.ratio:.3f}"
         lines.append(f'set label "{text}" at graph 1.02,first {y} tc rgb "{colour}"')
-        if row.measure.aim is not None:
-            aim = place(row.measure.aim)
+        if (aim := aim_of(row)) is not None:
+            aim = place(aim)
             lines.append(f"set arrow from {aim},{y - 0.45} to {aim},{y + 0.45} nohead lw 3")
     lines.append(f"set ytics ({', '.join(ticks)})" if ticks else "unset ytics")
     return "\n".join([*lines, "plot NaN", ""])

@@ -238,6 +238,12 @@ class Table(unittest.TestCase):
         self.assertEqual(bars, [("0.2", "1", picture.COLOURS["aim met"]),
                                 ("1", "3.0", picture.COLOURS["BEHIND"])])
 
+    def test_the_limit_is_an_aim_where_it_was_measured(self):
+        free = measures.Measure("x.y", "text", measures.LIMIT)
+        for limit, ticks in (([50], ["0.5"]), ([], [])):
+            text = picture.script([measures.Row(free, [100], [80], limit)], "x.svg")
+            self.assertEqual(re.findall(r"arrow from (\S+),-0\.45 ", text), ticks)
+
     @unittest.skipUnless(shutil.which("gnuplot"), "gnuplot is not installed")
     def test_picture_is_drawn(self):
         with tempfile.TemporaryDirectory() as folder:
