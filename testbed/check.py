@@ -34,7 +34,8 @@ MUTES = {"cow": "__mmu_notifier_invalidate_page", "zap": RANGES, "mremap": RANGE
 # that it must find something.
 MIRRORS = {"mirror": ["--operations", "60000"],
            "mirror-broken": ["--operations", "12000", "--broken", "100"],
-           "mirror-blind": ["--operations", "12000", "--blind", "1"]}
+           "mirror-blind": ["--operations", "12000", "--blind", "1"],
+           "mirror-stopped": ["--operations", "12000", "--stop", "99", "--silence", "30"]}
 REPLAYED = ("mirror-broken", "mirror-blind")
 
 # Mutants of the sample: a machine with all of them runs every suite once before.

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "counter.h"
 #include "file.h"
 #include "report.h"
@@ -202,14 +202,6 @@ void vmstat_report(const char *prefix)
 	counter_report(vmstat_now(), prefix);
 }
 
-static long long elapsed_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ll + now.tv_nsec;
-}
-
 /* All CPUs; a CPU is idle, too, while it waits for a disk. */
 static long long idle_ns(void)
 {
@@ -224,13 +216,13 @@ static long long idle_ns(void)
 
 void time_begin(void)
 {
-	time_before.elapsed_ns = elapsed_ns();
+	time_before.elapsed_ns = clock_ns();
 	time_before.idle_ns = idle_ns();
 }
 
 /* With QEMU's -icount shift=0 a nanosecond is one instruction. */
 void time_report(void)
 {
-	report_number("time", "elapsed_ns", elapsed_ns() - time_before.elapsed_ns);
+	report_number("time", "elapsed_ns", clock_ns() - time_before.elapsed_ns);
 	report_number("time", "idle_ns", idle_ns() - time_before.idle_ns);
 }

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "counter.h"
 #include "fault.h"
 #include "file.h"
@@ -39,14 +39,6 @@ static struct counters kvm, notifier, sums;
 void guests_console(int fd)
 {
 	console_out = fd;
-}
-
-static time_t seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
 }
 
 static int number_of(const struct guest *guest)
@@ -95,7 +87,7 @@ void guest_start(char *const argv[])
 	guest->commands = in[1];
 	guest->results.fd = out[0];
 	guest->console.fd = console[0];
-	guest->heard = seconds();
+	guest->heard = clock_seconds();
 }
 
 /* A guest may name any key: only ours may be called "verdict". */
@@ -128,7 +120,7 @@ static void report_sums(void)
 
 static void result_line(struct guest *guest, char *line)
 {
-	guest->heard = seconds();
+	guest->heard = clock_seconds();
 	if (strcmp(line, "verdict pass") && strncmp(line, "verdict fail ", 13)) {
 		forward(guest, line);
 		return;
@@ -233,7 +225,7 @@ static void tell_state(const struct guest *guest)
 
 static void check_silence(const struct guest *guest, long limit)
 {
-	if (seconds() - guest->heard <= limit)
+	if (clock_seconds() - guest->heard <= limit)
 		return;
 	tell_state(guest);
 	fail("guest %d was silent for %ld seconds", number_of(guest), limit);

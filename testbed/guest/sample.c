@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <stdio.h>
-#include <time.h>
 
+#include "clock.h"
 #include "counter.h"
 #include "file.h"
 #include "param.h"
@@ -13,22 +13,14 @@
 static long long first_ms = -1, next_ms;
 static int count;
 
-static long long now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
-}
-
 int sample_due(void)
 {
-	return param_number("picture", 0) && now_ms() >= next_ms;
+	return param_number("picture", 0) && clock_ms() >= next_ms;
 }
 
 void sample_take(long long pages_done, long long notifications)
 {
-	long long now = now_ms();
+	long long now = clock_ms();
 	char key[32];
 
 	if (first_ms < 0)

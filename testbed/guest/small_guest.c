@@ -14,9 +14,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "guest_memory.h"
 #include "param.h"
 #include "report.h"
@@ -184,12 +184,11 @@ static void report_mismatch(struct vcpu *vcpu)
 static void progress(const struct vcpu *vcpu, long pass)
 {
 	static _Atomic time_t last;
-	struct timespec now;
+	time_t now = clock_seconds();
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (now.tv_sec < last + 2)
+	if (now < last + 2)
 		return;
-	last = now.tv_sec;
+	last = now;
 	report("progress", "vcpu %d, pass %ld of %ld, %u pages left", vcpu->number, pass,
 	       options.passes, block_of(vcpu)[SG_LEFT / 4]);
 }

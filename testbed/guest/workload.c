@@ -13,9 +13,9 @@
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "file.h"
 #include "param.h"
 #include "report.h"
@@ -68,12 +68,11 @@ static void progress(const char *what, unsigned long pass, unsigned long done)
 {
 	static unsigned long told;
 	static time_t last;
-	struct timespec now;
+	time_t now = clock_seconds();
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (now.tv_sec < last + 2 && done != pages)
+	if (now < last + 2 && done != pages)
 		return;
-	last = now.tv_sec;
+	last = now;
 	report("progress", "%s, pass %lu, %lu of %lu pages", what, pass, done, pages);
 	/* Since the last time: whoever hears it adds up. */
 	report("pages_done", "%lu", pass * pages + done - told);

@@ -9,6 +9,7 @@ FUNCTION = re.compile(r"^(?!\s|#|//|/\*|\}|struct |union |enum )(?P<head>[^\n;{}
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 CALL = re.compile(r"\b(\w+)\(")
 GIVEN = {"unlock", "release", "drop"}
+OTHER = {"init", "on", "dirty", "might"}        # names with a lock that take none
 ANNOTATION = re.compile(r"\b__(?:acquires|releases|must_hold|cond_acquires)\w*\(")
 EXPORT = re.compile(r"^EXPORT_SYMBOL(?:_GPL|_FOR_KVM\w*)?\((\w+)\)", re.M)
 
@@ -32,7 +33,8 @@ def lengths(texts):
 def lock_calls(body):
     """(calls that take a lock, calls that give one back), by their names."""
     names = [set(name.lower().split("_")) for name in CALL.findall(body)]
-    locks = [name for name in names if name & {"lock", "trylock", "unlock"} and not name & {"init", "on", "dirty"}]
+    locks = [name for name in names
+             if name & {"lock", "trylock", "unlock"} and not name & OTHER]
     given = sum(bool(name & GIVEN) for name in locks)
     return len(locks) - given, given
 

@@ -55,6 +55,7 @@ static void give(void)
 
 static void guarded(void)
 {
+	might_lock(&m);
 	guard(mutex)(&m);
 }
 """
@@ -63,10 +64,10 @@ static void guarded(void)
 class SourceTest(unittest.TestCase):
     def test_functions(self):
         self.assertEqual([(name, size) for name, size, _, _ in source.functions(CODE)],
-                         [("told", 4), ("untold", 0), ("take", 2), ("give", 1), ("guarded", 1)])
+                         [("told", 4), ("untold", 0), ("take", 2), ("give", 1), ("guarded", 2)])
 
     def test_lengths(self):
-        self.assertEqual(source.lengths([CODE]), (1, 2, 4, "told"))
+        self.assertEqual(source.lengths([CODE]), (2, 2, 4, "told"))
         self.assertEqual(source.lengths([""])[2], 0)
 
     def test_annotation(self):

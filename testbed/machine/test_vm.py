@@ -70,6 +70,7 @@ SPLAT_LINES = [
     "[   12.345678] UBSAN: array-index-out-of-bounds in mm/x.c:1:2",
     "[   12.345678] BUG: KCSAN: data-race in f / g",
     "[   12.345678] kswapd0: page allocation failure: order:0, mode:0x800(GFP_NOWAIT)",
+    "[   12.345678] pagealloc: memory corruption",
     "[   12.345678] init invoked oom-killer: gfp_mask=0x100cca",
     "[   12.345678] Out of memory: Killed process 42 (qemu-system-x86)",
     "[   12.345678] refcount_t: underflow; use-after-free.",
@@ -162,6 +163,13 @@ class Verdicts(unittest.TestCase):
         asked = GOOD_CONSOLE + "[   90.000000] sysrq: Show\n[   90.000001] Call Trace:\n"
         self.one_fault("hangs", console=asked, ended="it hangs")
         self.one_fault("Call Trace", console=asked)
+
+    def test_answers_of_a_machine_with_a_silent_guest_are_no_splats(self):
+        console = GOOD_CONSOLE + ("[   90.000000] sysrq: Show State\n"
+                                  "[   90.000001]  Call Trace:\n")
+        results = GOOD_RESULTS.replace("verdict pass",
+                                       "verdict fail guest 0 was silent for 9 seconds")
+        self.one_fault("guest 0 was silent", results=results, console=console)
 
     def test_empty_console(self):
         self.one_fault("console is empty", console="")
@@ -272,7 +280,7 @@ class Configuration(unittest.TestCase):
 
 
 class Mirrors(unittest.TestCase):
-    WANTED = ["operations", "compared", "freed"] + [
+    WANTED = ["operations", "compared", "freed", "deferred.page"] + [
         f"{what}.{kind}" for what in ("established", "dropped") for kind in verdict.MIRRORS]
 
     def judged(self, promise="mirror", **values):
@@ -290,6 +298,12 @@ class Mirrors(unittest.TestCase):
         self.assertEqual(self.judged("finds", stale=3), [])
         for value in (0, None):
             self.assertTrue(self.judged("finds", stale=value))
+
+    def test_a_thread_that_was_stopped_must_be_noticed(self):
+        fault = "the thread that was stopped was not noticed"
+        self.assertEqual(self.judged("hangs"), [fault])
+        for said, faults in (("guest 0 was silent for 9 seconds", []), ("9 stale", [fault])):
+            self.assertEqual(judge(f"verdict fail {said}\n", promises={"hangs"}), faults)
 
     def test_nothing_tested(self):
         for key in self.WANTED:
@@ -321,6 +335,7 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(run.parse(given).promises, {"swap", "mirror"})
         for words in (["--broken", "9"], ["--blind", "1"]):
             self.assertEqual(run.parse(given + words).promises, {"swap", "finds"})
+        self.assertEqual(run.parse(given + ["--stop", "9"]).promises, {"hangs"})
 
     def test_many_operations_get_more_time(self):
         given = self.GIVEN[:-1] + ["mirror", "--operations", "1000000"]

@@ -20,6 +20,7 @@ SPLATS = [re.compile(pattern) for pattern in (
     STAMP + r".*Kernel panic",
     STAMP + r".*(?:general protection|[Uu]nable to handle|stack segment|double fault)",
     STAMP + r".*: page allocation failure",
+    STAMP + r"pagealloc: (?:memory corruption|single bit error)",
     STAMP + r".*(?:oom-kill:|invoked oom-killer|Out of memory)",
     STAMP + r".*possible (?:recursive|circular|irq lock|deadlock)",
     STAMP + r".*(?:suspicious RCU|DEBUG_LOCKS_WARN_ON|inconsistent lock state)",
@@ -129,7 +130,7 @@ def memory_faults(results):
 
 def mirror_faults(results, finds):
     """finds: the mirrors were broken on purpose."""
-    wanted = ["operations", "compared", "freed"]
+    wanted = ["operations", "compared", "freed", "deferred.page"]
     wanted += [f"{what}.{kind}" for what in ("established", "dropped") for kind in MIRRORS]
     faults = [f"{what} is {results.number(f'sum.{what}')}: nothing was tested"
               for what in wanted if not results.number(f"sum.{what}")]
@@ -138,17 +139,23 @@ def mirror_faults(results, finds):
     return faults
 
 
+SILENT = re.compile(r"guest \d+ was silent for \d+ seconds$")
+
+
 def judge(results, consoles, promises, ended):
     """All reasons why a run failed; an empty list is a pass.
 
-    consoles: {name: text}; promises: set of "swap", "memory", "kunit", "mirror", "finds";
-    ended: None, or how the emulator ended other than by a power off.
+    consoles: {name: text}; promises: set of "swap", "memory", "kunit", "mirror", "finds",
+    "hangs"; ended: None, or how the emulator ended other than by a power off.
     """
     faults = [fault] if (fault := results.fault()) else []
+    silent = bool(fault and SILENT.match(fault))
+    if "hangs" in promises:     # on purpose
+        faults = [] if silent else ["the thread that was stopped was not noticed"]
     if ended:
         faults.append(ended)
     for name, text in consoles.items():
-        if ended:       # what follows is the answer to our own question
+        if ended or silent:     # what follows is the answer to our own question
             text = text.split("sysrq: ")[0]
         if found := splats(text):
             faults.append(f"{len(found)} splat lines in the {name} log, first: {found[0].strip()}")

@@ -60,53 +60,62 @@ TEST_F(odp, written_and_read)
 	EXPECT_TRUE(reads(self, 2));
 }
 
+/* Has the pages that the process had at the fork, until it is asked for them. */
+struct keeper {
+	pid_t child;
+	int go;
+};
+
+static bool keep(const uint64_t *memory, struct keeper *keeper)
+{
+	int go[2];
+	char byte;
+
+	if (pipe(go))
+		return false;
+	keeper->go = go[1];
+	keeper->child = fork();
+	if (!keeper->child) {
+		close(go[1]);
+		_exit(read(go[0], &byte, 1) || !is_filled(memory, 1, 0));
+	}
+	close(go[0]);
+	return keeper->child > 0;
+}
+
+static bool has_kept(const struct keeper *keeper)
+{
+	int status;
+
+	close(keeper->go);
+	return waitpid(keeper->child, &status, 0) == keeper->child && !status;
+}
+
 /* A child keeps the old pages, the parent gets new ones. */
 TEST_F(odp, copy_on_write)
 {
-	int go[2], status;
-	pid_t child;
-	char byte;
+	struct keeper keeper;
 
-	ASSERT_EQ(0, pipe(go));
 	ASSERT_EQ(IBV_WC_SUCCESS, write_stamp(self, 1));
-	child = fork();
-	ASSERT_LE(0, child);
-	if (!child) {
-		close(go[1]);
-		_exit(read(go[0], &byte, 1) || !is_filled(self->memory, 1, 0));
-	}
+	ASSERT_TRUE(keep(self->memory, &keeper));
 	fill(self->memory, 2, 0);
 	EXPECT_TRUE(reads(self, 2));
 	EXPECT_EQ(IBV_WC_SUCCESS, write_stamp(self, 3));
 	EXPECT_TRUE(is_filled(self->memory, 3, 0));
-	close(go[0]);
-	close(go[1]);
-	ASSERT_EQ(child, waitpid(child, &status, 0));
-	EXPECT_EQ(0, status);
+	EXPECT_TRUE(has_kept(&keeper));
 }
 
 /* The same by a remote write: it is what copies. */
 TEST_F(odp, remote_write_copies)
 {
-	int go[2], status;
-	pid_t child;
-	char byte;
+	struct keeper keeper;
 
-	ASSERT_EQ(0, pipe(go));
 	fill(self->memory, 1, 0);
 	ASSERT_TRUE(reads(self, 1));
-	child = fork();
-	ASSERT_LE(0, child);
-	if (!child) {
-		close(go[1]);
-		_exit(read(go[0], &byte, 1) || !is_filled(self->memory, 1, 0));
-	}
+	ASSERT_TRUE(keep(self->memory, &keeper));
 	EXPECT_EQ(IBV_WC_SUCCESS, write_stamp(self, 2));
 	EXPECT_TRUE(is_filled(self->memory, 2, 0));
-	close(go[0]);
-	close(go[1]);
-	ASSERT_EQ(child, waitpid(child, &status, 0));
-	EXPECT_EQ(0, status);
+	EXPECT_TRUE(has_kept(&keeper));
 }
 
 TEST_F(odp, moved_away)

@@ -70,7 +70,9 @@ class TestTogether(unittest.TestCase):
         self.assertEqual(found, (2, 0))
         self.assertIn("GRU: 7 loads", text)
         self.assertEqual(self.report([], [])[0], (1, 1))
-        self.assertEqual(self.report(["no page was verified"], ["the machine stopped"])[0], (0, 2))
+        found, text = self.report(["no page was verified"], ["the machine stopped"])
+        self.assertEqual(found, (0, 2))
+        self.assertIn("not noticed, but the machine stopped", text)
 
 
 if __name__ == "__main__":
