@@ -17,6 +17,7 @@ sys.dont_write_bytecode = True    # nothing generated beside the sources
 sys.path[:0] = [os.path.join(HERE, "machine"), os.path.join(HERE, "faults")]
 
 import faults  # noqa: E402
+import variant as variants  # noqa: E402
 import verdict  # noqa: E402
 
 # What is left of mainline's notifiers where none may be.
@@ -53,7 +54,7 @@ class Steps:
     def __init__(self, build, kernel):
         self.build, self.kernel = os.path.abspath(build), kernel
         self.out = os.path.join(self.build, "check")
-        self.faults = []            # repeated at the end, where a reader looks first
+        self.seen, self.faults = [], []     # repeated at the end, where a reader looks first
         os.makedirs(self.out, exist_ok=True)
 
     def fault(self, name, text):
@@ -66,7 +67,10 @@ class Steps:
     def show(self, name, text, most=30):
         """What a tool that failed said: whole now, its last lines at the end."""
         print(text)
-        self.faults += [f"{name}: {line}" for line in text.splitlines()[-most:]]
+        lines = text.splitlines() or ["it said nothing"]
+        self.seen += [f"{name}: {line}" for line in lines[-most:]]
+        told = [line for line in lines if re.search(r"FAIL|fault|[Ee]rror", line)]
+        self.faults += [f"{name}: {line.strip()}" for line in (told or lines)[-5:]]
 
     def run(self, name, *words, show=False):
         """(exit code, output) of a command; its output goes to a log as well."""
@@ -91,19 +95,23 @@ class Steps:
         if code:
             said = re.findall(r"^  fault: (.*)$", text, re.M) or text.splitlines()[-1:]
             self.faults += [f"{name}: {line}" for line in said]
-            self.faults += [f"{name}: | {line}" for line in
-                            console_end(os.path.join(out, "run-1", "console.log"))]
+            self.seen += [f"{name}: {line}" for line in
+                          console_end(os.path.join(out, "run-1", "console.log"))]
         return code, os.path.join(out, "run-1")
 
 
 def console_end(path, most=40):
-    """The first splat of a console and what follows it, or its last lines."""
+    """The first splat of a console and what follows it, or its last lines.
+
+    A splat that some runs may show is the first only where there is no other.
+    """
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             text = file.read()
     except OSError:
         return []
-    lines, first = text.splitlines(), verdict.splats(text)[:1]
+    lines = text.splitlines()
+    first = (verdict.splats(variants.oom_reports(text)[0]) + verdict.splats(text))[:1]
     start = max(lines.index(first[0]) - 2, 0) if first else max(len(lines) - most // 4, 0)
     return lines[start:start + most]
 
@@ -322,10 +330,12 @@ def main():
             failed = 1
         table.append((step.__doc__, passed, failed, time.monotonic() - start))
     print()
-    if steps.faults:
-        print("What failed:", *steps.faults, "", sep="\n")
+    if steps.seen:
+        print("What was seen:", *steps.seen, "", sep="\n")
     for what, passed, failed, seconds in table:
         print(f"{what:<52} {passed:>4} passed {failed:>3} failed {seconds:>6.0f} s")
+    if steps.faults:
+        print("\nWhat failed:", *steps.faults, sep="\n")
     passed, failed = sum(row[1] for row in table), sum(row[2] for row in table)
     print(f"{passed} passed, {failed} failed", flush=True)
     return int(failed != 0 or not passed)

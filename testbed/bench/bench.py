@@ -176,7 +176,12 @@ class Bench:
 
 
 def numbers(values):
-    return {key: int(value) for key, value in values.items() if value.lstrip("-").isdigit()}
+    number = {key: int(value) for key, value in values.items() if value.lstrip("-").isdigit()}
+    for key, value in number.items():
+        if key.startswith("trace.") and key.endswith(".dropped") and \
+                value * 1000 > number[key.removesuffix("dropped") + "total"]:
+            raise pair.PairError(f"The tracer did not count {value} events ({key}): run it again.")
+    return number
 
 
 def rates(prefix, number):

@@ -126,6 +126,12 @@ class Values(unittest.TestCase):
         with self.assertRaisesRegex(pair.PairError, "mmu_lock"):
             bench.event_values(gone)
 
+    def test_events_that_the_tracer_dropped_are_an_error(self):
+        key = "trace.mn_probe/_raw_write_lock.dropped"
+        self.assertEqual(bench.event_values({**EVENTS, key: "0"})["events.locks"], 2)
+        with self.assertRaisesRegex(pair.PairError, "9 events"):
+            bench.event_values({**EVENTS, key: "9"})
+
     def test_process_tells_what_is_added(self):
         found = bench.process_values(COSTS)
         self.assertEqual(found["process.nobody.cow"], 1000)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,11 @@
 
 #define TRACE_DIR "/sys/kernel/tracing"
 #define PROBE_GROUP "mn_probe"
+/*
+ * Each CPU has buckets of its own: one that met a bucket which another CPU was
+ * just making would drop its hit, after a while.
+ */
+#define CPU "common_cpu"
 
 static struct {
 	char event[128];
@@ -25,7 +31,8 @@ static void watch(const char *event, const char *key)
 	if (watched_count == sizeof(watched) / sizeof(*watched))
 		fail("more than %d trace events", watched_count);
 	snprintf(path, sizeof(path), TRACE_DIR "/events/%s/trigger", event);
-	snprintf(trigger, sizeof(trigger), "hist:keys=%s", key ? key : "common_cpu");
+	snprintf(trigger, sizeof(trigger), "hist:keys=" CPU "%s%s", key ? "," : "",
+		 key ? key : "");
 	if (file_write(path, trigger)) {
 		report("trace_missing", "%s %s", event, strerror(errno));
 		return;
@@ -87,11 +94,40 @@ void trace_functions(const char *list)
 	free(text);
 }
 
-/* "{ event:          3 } hitcount:       42" is key 3, 42 hits. */
-static void report_bucket(const char *event, char *text)
+static void report_part(const char *event, const char *part, long long value)
 {
-	char name[256], *key, *end, *hits = strstr(text, "hitcount:");
-	char *colon = strchr(text, ':');
+	char *name;
+
+	if (asprintf(&name, "%s.%s", event, part) < 0)
+		fail("out of memory");
+	report_number("trace", name, value);
+	free(name);
+}
+
+/* The hits of a key on all CPUs. */
+static struct bucket {
+	char key[200];
+	long long hits;
+} buckets[256];
+static int bucket_count;
+
+static struct bucket *bucket_of(const char *key)
+{
+	for (int i = 0; i < bucket_count; i++)
+		if (!strcmp(buckets[i].key, key))
+			return &buckets[i];
+	if (bucket_count == sizeof(buckets) / sizeof(*buckets))
+		fail("a histogram has more than %d keys", bucket_count);
+	snprintf(buckets[bucket_count].key, sizeof(buckets->key), "%s", key);
+	buckets[bucket_count].hits = 0;
+	return &buckets[bucket_count++];
+}
+
+/* "{ common_cpu:          0, event:          3 } hitcount:       42" is key 3, 42 hits. */
+static void add_bucket(char *text)
+{
+	char *key, *end, *hits = strstr(text, "hitcount:"), *comma = strchr(text, ',');
+	char *colon = comma ? strchr(comma, ':') : NULL;
 
 	if (!hits || !colon || colon > hits)
 		return;
@@ -105,40 +141,51 @@ static void report_bucket(const char *event, char *text)
 	for (char *c = key; *c; c++)
 		if (*c == ' ')
 			*c = '_';
-	snprintf(name, sizeof(name), "%s.%s", event, key);
-	report_number("trace", name, strtoll(hits + strlen("hitcount:"), NULL, 10));
+	bucket_of(key)->hits += strtoll(hits + strlen("hitcount:"), NULL, 10);
 }
 
-/* A CPU that meets the bucket which another one is just making drops its hit. */
+static void report_buckets(const char *event, char *histogram)
+{
+	char *line;
+
+	bucket_count = 0;
+	while ((line = strsep(&histogram, "\n")))
+		if (*line == '{')
+			add_bucket(line);
+	for (int i = 0; i < bucket_count; i++)
+		report_part(event, buckets[i].key, buckets[i].hits);
+}
+
+/* Whoever needs exact counts looks at those that were dropped. */
 static void report_total(const char *event, const char *histogram)
 {
-	const char *hits = strstr(histogram, "Hits: ");
-	const char *lost = strstr(histogram, "Dropped: ");
-	char name[256];
-	long long all;
+	static const char *const totals[][2] = {
+		{ "Hits: ", "total" },
+		{ "Dropped: ", "dropped" },
+	};
 
-	if (!hits)
-		fail("the histogram of %s has no total", event);
-	all = strtoll(hits + strlen("Hits: "), NULL, 10);
-	snprintf(name, sizeof(name), "%s.total", event);
-	report_number("trace", name, all);
-	if (lost && strtoll(lost + strlen("Dropped: "), NULL, 10) > all / 1000)
-		fail("the histogram of %s dropped entries", event);
+	for (int i = 0; i < 2; i++) {
+		const char *found = strstr(histogram, totals[i][0]);
+
+		if (!found)
+			fail("the histogram of %s does not tell its hits", event);
+		report_part(event, totals[i][1], strtoll(found + strlen(totals[i][0]), NULL, 10));
+	}
 }
 
 static void report_event(const char *event, int keyed)
 {
-	char path[256], *text, *rest, *line;
+	char *path, *text;
 
-	snprintf(path, sizeof(path), TRACE_DIR "/events/%s/hist", event);
+	if (asprintf(&path, TRACE_DIR "/events/%s/hist", event) < 0)
+		fail("out of memory");
 	text = file_load(path);
+	free(path);
 	if (!text)
 		fail("the histogram of %s cannot be read: %s", event, strerror(errno));
 	report_total(event, text);
-	rest = keyed ? text : NULL;
-	while ((line = strsep(&rest, "\n")))
-		if (*line == '{')
-			report_bucket(event, line);
+	if (keyed)
+		report_buckets(event, text);
 	free(text);
 }
 

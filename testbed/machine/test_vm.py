@@ -33,6 +33,9 @@ kvm.pf_retry_seq 12
 trace.mmu_notifier/mmu_notifier_invalidate_page.1 34
 trace_missing mmu_notifier/mmu_notifier_page No such file or directory
 trace.mmu_notifier/range.total 77
+trace.mmu_notifier/range.dropped 0
+trace.mmu_notifier/other.total 70000
+trace.mmu_notifier/other.dropped 3
 sum.pages_verified 215752
 sum.mismatches 0
 vmstat.pswpin 168550
@@ -245,6 +248,8 @@ class Table(unittest.TestCase):
                       "KVM: faults retried, count moved", "calls: range", "page, clear", "61 s",
                       "mmu_notifier/mmu_notifier_page"):
             self.assertIn(words, text)
+        self.assertRegex(text, r"calls not counted: other +3\b")
+        self.assertNotIn("counted: range", text)
 
     def test_rows_of_subscribers(self):
         text = verdict.table(verdict.Results("notifier.kvm_mn_ops.page 7\n"

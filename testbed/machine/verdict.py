@@ -238,9 +238,12 @@ def rows(results, seconds):
     table += [(COUNTERS.get(key, key), number(key)) for key in sorted(results.values)
               if key in COUNTERS]
     table += [(f"calls: {call_name(key[6:])}", number(key)) for key in results.values
-              if key.startswith("trace.") and not key.endswith(".total")]
+              if key.startswith("trace.") and not key.endswith((".total", ".dropped"))]
     table += [(f"calls: {key[6:-6].rpartition('/')[2]}", number(key)) for key in results.values
               if key.startswith("trace.") and key.endswith(".total")]
+    table += [(f"calls not counted: {key[6:-8].rpartition('/')[2]}", number(key))
+              for key in results.values
+              if key.startswith("trace.") and key.endswith(".dropped") and number(key)]
     table += [(key[9:].replace(".", ": "), number(key)) for key in results.values
               if key.startswith("notifier.") and number(key)]
     table += [("event not there", name) for name in results.missing_events]
