@@ -42,9 +42,11 @@ REPEAT	?=
 # Variants of "make faults", by default all.
 VARIANTS ?=
 
-# Operations of "make mirror"; to break it on purpose: one in BROKEN invalidations
-# ignored, or the count (BLIND=1).
+# Operations of "make mirror"; to have nobody but the mirror with invalidate_page, so
+# that flushes are deferred: ALONE=1; to break it on purpose: one in BROKEN
+# invalidations ignored, or the count (BLIND=1).
 OPS	?= 200000
+ALONE	?=
 BROKEN	?=
 BLIND	?=
 
@@ -171,14 +173,15 @@ rdma: tree mainline ## Soft-RoCE writes to memory that swaps, rdma-core's own te
 faults: kernel ## Guests that swap while one is killed, swap is full, slots change, ...: a table (VARIANTS="kill oom")
 	@$(py) $(bed)/faults/faults.py --kernel $(notdir $(kernel)) $(BUILD) $(VARIANTS)
 
-mirror: kernel ## Random operations on mirrored memory, stale translations looked for (OPS= SEED= REPEAT=)
+mirror: kernel ## Random operations on mirrored memory, stale translations looked for (OPS= SEED= REPEAT= ALONE=1)
 mirror-debug: debug-kernel ## The same on the debug kernel
 mirror: mirrored := kernel$(on)
 mirror-debug: mirrored := debug$(on)
 mirror mirror-debug:
 	@$(py) $(bed)/machine/run.py --kernel $(BUILD)/$(mirrored) --out $(BUILD)/$@$(on) \
 		--job mirror --operations $(OPS) --silence 600 $(call opt,SEED,--seed) \
-		$(call opt,REPEAT,--repeat) $(call opt,BROKEN,--broken) $(call opt,BLIND,--blind)
+		$(call opt,REPEAT,--repeat) $(call opt,ALONE,--page-alone) \
+		$(call opt,BROKEN,--broken) $(call opt,BLIND,--blind)
 
 mutate: kernel ## Take out each hook, break each rule in turn: which test notices? (HOOKS="mm/rmap.c fs rule" SAMPLE=changed BASE=HEAD~1)
 	@$(py) $(bed)/mutate/mutate.py $(BUILD) $(call opt,SAMPLE,--sample) $(call opt,BASE,--base) \

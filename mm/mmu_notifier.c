@@ -219,7 +219,7 @@ static bool mn_is_folio(const struct mmu_notifier_range *range)
 	return range->flags & MMU_NOTIFIER_RANGE_FOLIO;
 }
 
-/* Flags of the sections that a subscription with @ops hears, and MN_MAY_WAIT. */
+/* Flags of the sections that a subscription with @ops hears. */
 static unsigned int mn_heard_flags(const struct mmu_notifier_ops *ops)
 {
 	unsigned int flags = MMU_NOTIFIER_RANGE_SPAN;
@@ -228,8 +228,6 @@ static unsigned int mn_heard_flags(const struct mmu_notifier_ops *ops)
 		return 0;
 	if (!ops->invalidate_page)
 		flags |= MMU_NOTIFIER_RANGE_FOLIO;
-	if (!ops->invalidate_page_batched)
-		flags |= MN_MAY_WAIT;
 	return flags;
 }
 
@@ -570,7 +568,7 @@ void __mmu_notifier_invalidate_page_batched(const struct mmu_notifier_range *ran
 EXPORT_SYMBOL_GPL(__mmu_notifier_invalidate_page_batched);
 
 /**
- * __mmu_notifier_batch_allows - does nobody wait in a section of this mm?
+ * __mmu_notifier_may_wait - does somebody wait in the section of a small folio?
  * @mm: the address space, somebody has been subscribed
  *
  * Who subscribes meanwhile has established nothing before the rmap lock of the
@@ -578,17 +576,16 @@ EXPORT_SYMBOL_GPL(__mmu_notifier_invalidate_page_batched);
  *
  * Context: any.
  *
- * Return: true if it is known that nobody does.
+ * Return: false if it is known that nobody does.
  */
-bool __mmu_notifier_batch_allows(struct mm_struct *mm)
+bool __mmu_notifier_may_wait(struct mm_struct *mm)
 {
 	struct mmu_notifier_subscriptions *subs =
 		READ_ONCE(mm->notifier_subscriptions);
 
-	return !(READ_ONCE(subs->heard) & MN_MAY_WAIT) &&
-	       !READ_ONCE(subs->intervals);
+	return (READ_ONCE(subs->heard) & MMU_NOTIFIER_RANGE_FOLIO) ||
+	       READ_ONCE(subs->intervals);
 }
-EXPORT_SYMBOL_GPL(__mmu_notifier_batch_allows);
 
 static void mn_flush(struct mm_struct *mm)
 {

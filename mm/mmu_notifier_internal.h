@@ -18,12 +18,6 @@
 struct mm_struct;
 struct mmu_interval_subscriptions;
 
-/*
- * In mmu_notifier_subscriptions::heard, if there has ever been a subscription that
- * may wait in a section for somebody who faults.
- */
-#define MN_MAY_WAIT	BIT(31)
-
 #ifdef CONFIG_MMU_NOTIFIER_DEBUG
 /**
  * struct mmu_notifier_debug - what mm/mmu_notifier_debug.c knows of one mm
@@ -50,7 +44,7 @@ struct mmu_notifier_debug {
  *	without a lock
  * @stamp: number of the youngest registration
  * @heard: MMU_NOTIFIER_RANGE_SPAN and _FOLIO, if there has ever been a subscription
- *	that hears such sections, and MN_MAY_WAIT
+ *	that hears such sections
  * @counts: walks that call callbacks that may sleep; the one for new walks is one
  *	higher
  * @count: the one for new walks; changed under @count_lock

@@ -33,7 +33,10 @@ MUTES = {"cow": "__mmu_notifier_invalidate_page", "zap": RANGES, "mremap": RANGE
 
 # Runs of the mirror: how many operations, and what is broken in it on purpose so
 # that it must find something.
-MIRRORS = {"mirror": ["--operations", "60000"],
+MIRRORS = {"mirror": ["--operations", "50000"],
+           "mirror-alone": ["--operations", "30000", "--page-alone", "1"],
+           "mirror-broken-alone": ["--operations", "12000", "--page-alone", "1",
+                                   "--broken", "100"],
            "mirror-broken": ["--operations", "12000", "--broken", "100"],
            "mirror-blind": ["--operations", "12000", "--blind", "1"],
            "mirror-stopped": ["--operations", "12000", "--stop", "99", "--silence", "30"]}
@@ -69,7 +72,7 @@ class Steps:
         print(text)
         lines = text.splitlines() or ["it said nothing"]
         self.seen += [f"{name}: {line}" for line in lines[-most:]]
-        told = [line for line in lines if re.search(r"FAIL|fault|[Ee]rror", line)]
+        told = [line for line in lines if re.search(r"FAIL|[Ff]ault: |[Ee]rror: |Failures: ", line)]
         self.faults += [f"{name}: {line.strip()}" for line in (told or lines)[-5:]]
 
     def run(self, name, *words, show=False):
@@ -335,7 +338,7 @@ def main():
     for what, passed, failed, seconds in table:
         print(f"{what:<52} {passed:>4} passed {failed:>3} failed {seconds:>6.0f} s")
     if steps.faults:
-        print("\nWhat failed:", *steps.faults, sep="\n")
+        print("\nWhat failed:", *(fault[:300] for fault in steps.faults), sep="\n")
     passed, failed = sum(row[1] for row in table), sum(row[2] for row in table)
     print(f"{passed} passed, {failed} failed", flush=True)
     return int(failed != 0 or not passed)

@@ -487,7 +487,7 @@ void __mmu_notifier_invalidate_page(const struct mmu_notifier_range *range,
 void __mmu_notifier_invalidate_page_batched(const struct mmu_notifier_range *range,
 					    unsigned long address,
 					    unsigned long nr_pages);
-bool __mmu_notifier_batch_allows(struct mm_struct *mm);
+bool __mmu_notifier_may_wait(struct mm_struct *mm);
 void __mmu_notifier_flush_batch(void);
 bool __mmu_notifier_clear_flush_young(struct mm_struct *mm,
 				      unsigned long start, unsigned long end);
@@ -791,21 +791,23 @@ static __always_inline bool mmu_notifier_batch_pending(void)
 }
 
 /**
- * mmu_notifier_batch_allows - may a section be opened now?
+ * mmu_notifier_may_wait - does somebody wait in the section of a small folio?
  * @mm: the address space
  *
- * A subscriber may wait in its callbacks for processes that fault. Who keeps
- * folios locked until mmu_notifier_flush_batch() cannot call it: they may fault
- * on one of these.
+ * A subscriber without invalidate_page may wait in its callbacks for processes
+ * that fault. Who keeps folios locked until mmu_notifier_flush_batch() cannot call
+ * it: they may fault on one of these. It leaves no flush of such an mm for later,
+ * either: the next section of the same mm could not be opened before the flush.
+ * Sections of other folios are not asked for here: each may have somebody who
+ * waits, so there is nothing to flush when they open.
  *
  * Context: as that of the section, before it.
  *
- * Return: false if this task owes a flush and somebody of @mm may wait.
+ * Return: true if somebody of @mm may wait.
  */
-static __always_inline bool mmu_notifier_batch_allows(struct mm_struct *mm)
+static __always_inline bool mmu_notifier_may_wait(struct mm_struct *mm)
 {
-	return !mmu_notifier_batch_pending() || !mm_has_notifiers(mm) ||
-	       __mmu_notifier_batch_allows(mm);
+	return mm_has_notifiers(mm) && __mmu_notifier_may_wait(mm);
 }
 
 /**
@@ -1074,9 +1076,9 @@ static inline bool mmu_notifier_batch_pending(void)
 	return false;
 }
 
-static inline bool mmu_notifier_batch_allows(struct mm_struct *mm)
+static inline bool mmu_notifier_may_wait(struct mm_struct *mm)
 {
-	return true;
+	return false;
 }
 
 static inline void mmu_notifier_flush_batch(void)

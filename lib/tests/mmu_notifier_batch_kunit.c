@@ -5,10 +5,12 @@
  * and are not written out.
  */
 
+#include <linux/kthread.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
 #include <linux/swap.h>
+#include <linux/uaccess.h>
 
 #include "../../mm/internal.h"
 #include "mmu_notifier_kunit.h"
@@ -378,30 +380,85 @@ static void waiting_hook(struct mnk_sub *sub, const struct mnk_call *call)
 		count_held(sub->data, call->start);
 }
 
-static void reclaim_for_waiting(struct kunit *test, struct reclaimed *r)
-{
-	bool locked;
-	int i;
+/* Somebody else, who maps the pages as well. */
 
-	KUNIT_EXPECT_EQ(test, 0, do_madvise(current->mm, r->start, LEN,
-					    MADV_PAGEOUT));
-	KUNIT_EXPECT_EQ(test, r->held, 0);
-	expect_kept(test, r);
-	for (i = 0; i < NR_PAGES; i++)
-		KUNIT_EXPECT_EQ(test, MNK_ABSENT,
-				mnk_look(current->mm, r->start + i * PAGE_SIZE,
-					 &locked));
+/**
+ * struct reader - a process that reads the pages
+ * @process: the process
+ * @start: address of the first page
+ */
+struct reader {
+	struct mnk_process *process;
+	unsigned long start;
+};
+
+static void read_thread(void *data)
+{
+	struct reader *reader = data;
+	char __user *start = (char __user *)reader->start;
+	unsigned long offset;
+	char c;
+
+	kthread_use_mm(reader->process->mm);
+	for (offset = 0; offset < LEN; offset += PAGE_SIZE)
+		if (get_user(c, start + offset))
+			break;
+	kthread_unuse_mm(reader->process->mm);
 }
 
-/* Who may wait for a process that faults is called while no other page is locked. */
+static struct mm_struct *read_elsewhere(struct kunit *test, const struct reclaimed *r)
+{
+	struct reader *reader = kunit_kzalloc(test, sizeof(*reader), GFP_KERNEL);
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, reader);
+	reader->process = mnk_fork(test);
+	reader->start = r->start;
+	mnk_thread_join(test, mnk_thread_run(test, read_thread, reader));
+	for (i = 0; i < NR_PAGES; i++)
+		KUNIT_ASSERT_EQ(test, 2, folio_mapcount(r->folios[i]));
+	return reader->process->mm;
+}
+
+static void expect_unmapped(struct kunit *test, const struct reclaimed *r)
+{
+	int i;
+
+	for (i = 0; i < NR_PAGES; i++)
+		KUNIT_EXPECT_FALSE(test, folio_mapped(r->folios[i]));
+}
+
+/*
+ * Who may wait for a process that faults is called while no other page is locked:
+ * what the other process had to be flushed for goes on before.
+ */
+static void reclaim_for_waiting(struct kunit *test, struct reclaimed *r)
+{
+	LIST_HEAD(folios);
+	int i;
+
+	/* MADV_PAGEOUT leaves alone what is mapped twice. */
+	lru_add_drain_all();
+	for (i = 0; i < NR_PAGES; i++) {
+		KUNIT_ASSERT_TRUE(test, folio_isolate_lru(r->folios[i]));
+		list_add(&r->folios[i]->lru, &folios);
+	}
+	reclaim_pages(&folios);
+	KUNIT_EXPECT_EQ(test, r->held, 0);
+	KUNIT_EXPECT_EQ(test, r->nr_flushed, NR_PAGES);
+	expect_kept(test, r);
+	expect_unmapped(test, r);
+}
+
 static void waiting_test(struct kunit *test)
 {
 	struct reclaimed *r = map_pages(test, mnk_file(test, LEN));
 	struct mnk_sub *sub = mnk_alloc(test, &mnk_range_ops);
+	struct mm_struct *mm = read_elsewhere(test, r);
 
 	sub->hook = waiting_hook;
 	sub->data = r;
-	KUNIT_ASSERT_EQ(test, 0, mnk_register(test, sub, current->mm));
+	KUNIT_ASSERT_EQ(test, 0, mnk_register(test, sub, mm));
 	reclaim_for_waiting(test, r);
 	KUNIT_EXPECT_GE(test, sub->nr, 2 * NR_PAGES);
 }
@@ -436,16 +493,51 @@ static const struct mmu_interval_notifier_ops waiting_ops = {
 
 static void waiting_interval_test(struct kunit *test)
 {
-	struct waiting_interval itv = {
-		.r = map_pages(test, mnk_file(test, LEN)),
-	};
+	struct waiting_interval *itv = kunit_kzalloc(test, sizeof(*itv), GFP_KERNEL);
+	struct mm_struct *mm;
 
-	KUNIT_ASSERT_EQ(test, 0, mmu_interval_notifier_insert(&itv.mni, current->mm,
-							      itv.r->start, LEN,
-							      &waiting_ops));
-	reclaim_for_waiting(test, itv.r);
-	mmu_interval_notifier_remove(&itv.mni);
-	KUNIT_EXPECT_GE(test, itv.calls, NR_PAGES);
+	KUNIT_ASSERT_NOT_NULL(test, itv);
+	itv->r = map_pages(test, mnk_file(test, LEN));
+	mm = read_elsewhere(test, itv->r);
+	KUNIT_ASSERT_EQ(test, 0, mmu_interval_notifier_insert(&itv->mni, mm, itv->r->start,
+							      LEN, &waiting_ops));
+	reclaim_for_waiting(test, itv->r);
+	mmu_interval_notifier_remove(&itv->mni);
+	KUNIT_EXPECT_GE(test, itv->calls, NR_PAGES);
+}
+
+/* On one process with who may wait nothing is left for later, or tried twice. */
+static void waiting_together_test(struct kunit *test)
+{
+	struct reclaimed *r = map_pages(test, mnk_file(test, LEN));
+	struct mnk_sub *sub = mnk_alloc(test, &mnk_range_ops);
+
+	sub->hook = waiting_hook;
+	sub->data = r;
+	KUNIT_ASSERT_EQ(test, 0, mnk_register(test, sub, current->mm));
+	KUNIT_EXPECT_EQ(test, 0, do_madvise(current->mm, r->start, LEN,
+					    MADV_PAGEOUT));
+	KUNIT_EXPECT_EQ(test, r->held, 0);
+	expect_kept(test, r);
+	expect_unmapped(test, r);
+	KUNIT_EXPECT_EQ(test, mnk_count(r->sub, MNK_PAGE), NR_PAGES);
+	KUNIT_EXPECT_EQ(test, mnk_count(r->sub, MNK_PAGE_BATCHED), 0);
+	KUNIT_EXPECT_EQ(test, sub->nr, 2 * NR_PAGES);
+}
+
+/* Nobody waits where an invalidate_page is called instead of a section. */
+static void page_together_test(struct kunit *test)
+{
+	struct reclaimed *r = map_pages(test, mnk_file(test, LEN));
+	struct mnk_sub *sub = mnk_subscribe(test, current->mm, &mnk_page_ops);
+
+	KUNIT_EXPECT_EQ(test, 0, do_madvise(current->mm, r->start, LEN,
+					    MADV_PAGEOUT));
+	expect_kept(test, r);
+	expect_unmapped(test, r);
+	KUNIT_EXPECT_EQ(test, r->nr_flushed, NR_PAGES);
+	KUNIT_EXPECT_EQ(test, mnk_count(r->sub, MNK_FLUSH_BATCH), 2);
+	KUNIT_EXPECT_EQ(test, mnk_count(sub, MNK_PAGE), NR_PAGES);
 }
 
 static void reclaim_thread(void *folios)
@@ -566,6 +658,8 @@ static struct kunit_case batch_cases[] = {
 	KUNIT_CASE(lazyfree_test),
 	KUNIT_CASE(waiting_test),
 	KUNIT_CASE(waiting_interval_test),
+	KUNIT_CASE(waiting_together_test),
+	KUNIT_CASE(page_together_test),
 	KUNIT_CASE(contended_test),
 	KUNIT_CASE(restored_test),
 	KUNIT_CASE(userfaultfd_test),

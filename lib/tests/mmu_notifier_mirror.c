@@ -79,7 +79,8 @@ static struct mirror_space *create(const struct mirror_setup *setup)
 	int kind, ret;
 
 	if (!setup->length || setup->start % SZ_2M || setup->length % SZ_2M ||
-	    setup->start >= TASK_SIZE || setup->length > TASK_SIZE - setup->start)
+	    setup->start >= TASK_SIZE || setup->length > TASK_SIZE - setup->start ||
+	    setup->kinds >= BIT(MIRROR_KINDS) || setup->unused)
 		return ERR_PTR(-EINVAL);
 
 	space = kzalloc_obj(*space);

@@ -37,6 +37,8 @@ struct mirror_setup {
 	__u64 seed;		/* of the mirrors' own choices */
 	__u32 broken;		/* ignore one in so many invalidations; 0: none */
 	__u32 blind;		/* do not look at the count when faulting in */
+	__u32 kinds;		/* bits of those that subscribe; 0: all */
+	__u32 unused;
 };
 
 /* Fault translations in. */

@@ -236,6 +236,8 @@ static int insert_intervals(struct mirror *m)
  * mirror_subscribe - subscribe a mirror to its mm
  * @m: not subscribed
  *
+ * A kind that was not asked for stays as it is.
+ *
  * Context: mirror::life held for writing, or nobody else has @m.
  *
  * Return: 0 or an error.
@@ -247,8 +249,11 @@ int mirror_subscribe(struct mirror *m)
 		[MIRROR_RANGE] = &range_ops,
 		[MIRROR_SLEEPY] = &sleepy_ops,
 	};
+	u32 kinds = m->space->setup.kinds;
 	int ret;
 
+	if (kinds && !(kinds & BIT(m->kind)))
+		return 0;
 	if (m->kind == MIRROR_INTERVAL) {
 		ret = insert_intervals(m);
 	} else {

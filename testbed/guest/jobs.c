@@ -126,7 +126,9 @@ static void small_guest(void)
 /* Not a guest, but watched like one. */
 static void mirror(void)
 {
-	static const char *const options[] = { "operations", "broken", "blind", "stop" };
+	static const char *const options[] = {
+		"operations", "broken", "blind", "page_alone", "stop",
+	};
 	struct args args = { 0 };
 
 	add(&args, "/mirror");

@@ -10,6 +10,8 @@
  * --broken N		the mirrors ignore one in N invalidations: the stale
  *			translations must be found
  * --blind 1		the mirrors do not look at their count: the same
+ * --page_alone 1	of the four only the one with invalidate_page subscribes:
+ *			reclaim leaves its flush for later, as nobody waits
  * --stop N		a thread stops for good after N operations: no progress may be
  *			reported any more
  */
@@ -45,7 +47,7 @@ static const char *const faults[MIRROR_FAULTS] = {
 
 static struct thread threads[THREADS];
 static volatile int enough;
-static long total = 100000, seed = 1, broken, blind, stop;
+static long total = 100000, seed = 1, broken, blind, stop, page_alone;
 
 static void *work(void *thread)
 {
@@ -91,6 +93,7 @@ static void set_up_mirrors(void)
 		.seed = seed,
 		.broken = broken,
 		.blind = blind,
+		.kinds = page_alone ? 1 << MIRROR_PAGE : 0,
 	};
 
 	mirror_fd = open(DEVICE, O_RDWR | O_CLOEXEC);
@@ -261,6 +264,7 @@ static void parse(int argc, char **argv)
 		{ "seed", required_argument, NULL, 's' },
 		{ "broken", required_argument, NULL, 'b' },
 		{ "blind", required_argument, NULL, 'i' },
+		{ "page_alone", required_argument, NULL, 'a' },
 		{ "stop", required_argument, NULL, 'p' },
 		{ }
 	};
@@ -275,6 +279,8 @@ static void parse(int argc, char **argv)
 			broken = argument_number(optarg);
 		else if (c == 'i')
 			blind = argument_number(optarg);
+		else if (c == 'a')
+			page_alone = argument_number(optarg);
 		else if (c == 'p')
 			stop = argument_number(optarg);
 		else

@@ -36,8 +36,8 @@ JOBS = {
     "none": {"promises": set(), "host_mb": 256, "guest_mb": 0, "usual": 5, "limit": 120},
 }
 # Options handed to init as mn.<key>=<value> when given.
-COUNTS = ["guests", "passes", "percent", "vcpus", "operations", "broken", "blind", "stop",
-          "memcg_mb", "give_up", "subscribers"]
+COUNTS = ["guests", "passes", "percent", "vcpus", "operations", "broken", "blind",
+          "page_alone", "stop", "memcg_mb", "give_up", "subscribers"]
 FORWARDED = COUNTS + ["mode", "churn", "corrupt", "trace", "probe", "write", "exec", "silence",
                       "modules", "qemu_args", "guest_append", "guest_loglevel"]
 # What turns the lists of pages into which.
@@ -137,6 +137,8 @@ def parse(argv):
     if args.broken or args.blind:
         args.promises.discard("mirror")
         args.promises.add("finds")
+    if args.page_alone:
+        args.promises.add("alone")
     if args.stop:
         args.promises = {"hangs"}
     if args.expect_swap == "no" or args.swap == "none":

@@ -285,14 +285,16 @@ class Configuration(unittest.TestCase):
 
 
 class Mirrors(unittest.TestCase):
-    WANTED = ["operations", "compared", "freed", "deferred.page"] + [
-        f"{what}.{kind}" for what in ("established", "dropped") for kind in verdict.MIRRORS]
+    PAGE = ["operations", "compared", "freed", "established.page", "dropped.page"]
+    WANTED = PAGE + [f"{what}.{kind}" for what in ("established", "dropped")
+                     for kind in ("range", "sleepy", "interval")]
+    ALONE = PAGE + ["deferred.page"]
 
-    def judged(self, promise="mirror", **values):
-        lines = {**dict.fromkeys(self.WANTED, 9), "stale": 0, **values}
+    def judged(self, *promises, wanted=None, **values):
+        lines = {**dict.fromkeys(wanted or self.WANTED, 9), "stale": 0, **values}
         text = "".join(f"sum.{key} {value}\n" for key, value in lines.items()
                        if value is not None)
-        return judge(text + "verdict pass\n", promises={promise})
+        return judge(text + "verdict pass\n", promises=set(promises or ["mirror"]))
 
     def test_stale_translations(self):
         self.assertEqual(self.judged(), [])
@@ -314,6 +316,12 @@ class Mirrors(unittest.TestCase):
         for key in self.WANTED:
             for value in (0, None):
                 self.assertEqual(len(self.judged(**{key: value})), 1)
+
+    def test_nothing_tested_with_one_mirror(self):
+        self.assertEqual(self.judged("mirror", "alone", wanted=self.ALONE), [])
+        for key in self.ALONE:
+            self.assertEqual(len(self.judged("mirror", "alone", wanted=self.ALONE,
+                                             **{key: 0})), 1)
 
 
 class CommandLine(unittest.TestCase):
@@ -340,6 +348,8 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(run.parse(given).promises, {"swap", "mirror"})
         for words in (["--broken", "9"], ["--blind", "1"]):
             self.assertEqual(run.parse(given + words).promises, {"swap", "finds"})
+        self.assertEqual(run.parse(given + ["--page-alone", "1"]).promises,
+                         {"swap", "mirror", "alone"})
         self.assertEqual(run.parse(given + ["--stop", "9"]).promises, {"hangs"})
 
     def test_many_operations_get_more_time(self):

@@ -128,10 +128,11 @@ def memory_faults(results):
     return faults
 
 
-def mirror_faults(results, finds):
-    """finds: the mirrors were broken on purpose."""
-    wanted = ["operations", "compared", "freed", "deferred.page"]
-    wanted += [f"{what}.{kind}" for what in ("established", "dropped") for kind in MIRRORS]
+def mirror_faults(results, finds, alone):
+    """finds: the mirrors were broken on purpose; alone: only the first of them subscribed."""
+    kinds = MIRRORS[:1] if alone else MIRRORS
+    wanted = ["operations", "compared", "freed"] + ["deferred.page"] * alone
+    wanted += [f"{what}.{kind}" for what in ("established", "dropped") for kind in kinds]
     faults = [f"{what} is {results.number(f'sum.{what}')}: nothing was tested"
               for what in wanted if not results.number(f"sum.{what}")]
     if bool(results.number("sum.stale")) != finds or results.number("sum.stale") is None:
@@ -146,7 +147,7 @@ def judge(results, consoles, promises, ended):
     """All reasons why a run failed; an empty list is a pass.
 
     consoles: {name: text}; promises: set of "swap", "memory", "kunit", "mirror", "finds",
-    "hangs"; ended: None, or how the emulator ended other than by a power off.
+    "alone", "hangs"; ended: None, or how the emulator ended other than by a power off.
     """
     faults = [fault] if (fault := results.fault()) else []
     silent = bool(fault and SILENT.match(fault))
@@ -169,7 +170,7 @@ def judge(results, consoles, promises, ended):
         if "memory" in promises:
             faults += memory_faults(results)
         if promises & {"mirror", "finds"}:
-            faults += mirror_faults(results, "finds" in promises)
+            faults += mirror_faults(results, "finds" in promises, "alone" in promises)
     return faults
 
 

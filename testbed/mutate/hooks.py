@@ -29,7 +29,7 @@ CALLS = {
     "mmu_notifier_invalidate_page": ("page", NOTHING),
     "mmu_notifier_invalidate_page_batched": ("page", NOTHING),
     "mmu_notifier_batch_pending": ("flush", NO),
-    "mmu_notifier_batch_allows": ("flush", "true"),
+    "mmu_notifier_may_wait": ("flush", "false"),
     "mmu_notifier_flush_batch": ("flush", NOTHING),
     "mmu_notifier_batch_begin": ("flush", NOTHING),
     "mmu_notifier_batch_end": ("flush", NOTHING),

@@ -186,8 +186,9 @@ RULES = [
     (VMSCAN, "was_swapbacked && folio != unmapped.alone", "folio != unmapped.alone"),
     (RMAP, "userfaultfd_armed(vma) && !folio_test_anon(folio)", "false"),
     # It waits for nobody who may fault on what is locked.
-    (CORE, "flags |= MN_MAY_WAIT;", NOTHING),
-    (CORE, "!READ_ONCE(subs->intervals)", "true"),
+    (CORE, "(READ_ONCE(subs->heard) & MMU_NOTIFIER_RANGE_FOLIO)", "false"),
+    (CORE, "RANGE_FOLIO) ||\n\t       READ_ONCE(subs->intervals)", "RANGE_FOLIO)"),
+    (RMAP, "if (mmu_notifier_batch_pending())\n\t\t\treturn false;", NOTHING),
     (KVM, "smp_store_release(&kvm->mn_zapped, kvm->mn_zapped + 1);", NOTHING),
     (KVM, "(ret || kvm_mn_owes_flush(kvm))", "ret"),
     (KVM, "if (kvm_mn_owes_flush(kvm))\n\t\tkvm_mn_flush_tlbs(kvm);",
