@@ -219,13 +219,17 @@ static bool mn_is_folio(const struct mmu_notifier_range *range)
 	return range->flags & MMU_NOTIFIER_RANGE_FOLIO;
 }
 
-/* Flags of the sections that a subscription with @ops hears. */
+/* Flags of the sections that a subscription with @ops hears, and MN_YOUNG_BY_PAGE. */
 static unsigned int mn_heard_flags(const struct mmu_notifier_ops *ops)
 {
-	unsigned int flags = MMU_NOTIFIER_RANGE_SPAN;
+	unsigned int flags = 0;
 
+	if (!ops->test_young_pages &&
+	    (ops->test_young || ops->clear_young || ops->clear_flush_young))
+		flags |= MN_YOUNG_BY_PAGE;
 	if (!ops->invalidate_range_start && !ops->invalidate_range_end)
-		return 0;
+		return flags;
+	flags |= MMU_NOTIFIER_RANGE_SPAN;
 	if (!ops->invalidate_page)
 		flags |= MMU_NOTIFIER_RANGE_FOLIO;
 	return flags;
@@ -583,8 +587,9 @@ bool __mmu_notifier_may_wait(struct mm_struct *mm)
 	struct mmu_notifier_subscriptions *subs =
 		READ_ONCE(mm->notifier_subscriptions);
 
-	return (READ_ONCE(subs->heard) & MMU_NOTIFIER_RANGE_FOLIO) ||
-	       READ_ONCE(subs->intervals);
+	if (READ_ONCE(subs->heard) & MMU_NOTIFIER_RANGE_FOLIO)
+		return true;
+	return READ_ONCE(subs->intervals);
 }
 
 static void mn_flush(struct mm_struct *mm)
@@ -765,6 +770,20 @@ bool __mmu_notifier_test_young(struct mm_struct *mm, unsigned long address)
 EXPORT_SYMBOL_GPL(__mmu_notifier_test_young);
 
 /**
+ * __mmu_notifier_tests_young_pages - do all subscribers answer for many pages?
+ * @mm: the address space, somebody has been subscribed
+ *
+ * Context: any.
+ *
+ * Return: true if nobody has to be asked page by page.
+ */
+bool __mmu_notifier_tests_young_pages(struct mm_struct *mm)
+{
+	return !(READ_ONCE(READ_ONCE(mm->notifier_subscriptions)->heard) &
+		 MN_YOUNG_BY_PAGE);
+}
+
+/**
  * __mmu_notifier_test_young_pages - ask every subscriber about some pages
  * @mm: the address space
  * @start: address of the first page
@@ -816,6 +835,42 @@ void __mmu_notifier_clear_young_pages(struct mm_struct *mm, unsigned long start,
 				 MN_CLEAR_YOUNG_PAGES, true);
 }
 EXPORT_SYMBOL_GPL(__mmu_notifier_clear_young_pages);
+
+/**
+ * __secondary_window_clear_young - has a secondary MMU accessed this page?
+ * @window: what they said of its neighbours while this batch of folios was
+ *	looked at
+ * @mm: the address space; all subscribers answer for many pages
+ * @addr: address of the page
+ *
+ * The first page of a window may be the only one, and is asked for alone. With
+ * the second they are asked for the whole window, and nothing is cleared: a page
+ * that is not looked at in this batch stays as young as it is. What is accessed
+ * after that is found by the next batch, as if it had been accessed after this
+ * page was looked at.
+ *
+ * Context: page table lock held.
+ *
+ * Return: true if it has; its accessed state is clear now.
+ */
+bool __secondary_window_clear_young(struct secondary_window *window,
+				    struct mm_struct *mm, unsigned long addr)
+{
+	unsigned long start = round_down(addr, BITS_PER_LONG * PAGE_SIZE);
+
+	if (window->mm != mm || window->start != start) {
+		*window = (struct secondary_window){ .mm = mm, .start = start };
+		return mmu_notifier_clear_flush_young(mm, addr, addr + PAGE_SIZE);
+	}
+
+	if (!window->asked) {
+		mmu_notifier_test_young_pages(mm, start, BITS_PER_LONG,
+					      &window->young);
+		window->asked = true;
+	}
+	return test_bit((addr - start) >> PAGE_SHIFT, &window->young) &&
+	       mmu_notifier_clear_flush_young(mm, addr, addr + PAGE_SIZE);
+}
 
 /**
  * __mmu_notifier_arch_invalidate_secondary_tlbs - the CPU flushes its TLB

@@ -18,6 +18,12 @@
 struct mm_struct;
 struct mmu_interval_subscriptions;
 
+/*
+ * In mmu_notifier_subscriptions::heard, if there has ever been a subscription that
+ * tells accessed bits for one page at a time only.
+ */
+#define MN_YOUNG_BY_PAGE	BIT(31)
+
 #ifdef CONFIG_MMU_NOTIFIER_DEBUG
 /**
  * struct mmu_notifier_debug - what mm/mmu_notifier_debug.c knows of one mm
@@ -44,7 +50,7 @@ struct mmu_notifier_debug {
  *	without a lock
  * @stamp: number of the youngest registration
  * @heard: MMU_NOTIFIER_RANGE_SPAN and _FOLIO, if there has ever been a subscription
- *	that hears such sections
+ *	that hears such sections, and MN_YOUNG_BY_PAGE
  * @counts: walks that call callbacks that may sleep; the one for new walks is one
  *	higher
  * @count: the one for new walks; changed under @count_lock

@@ -494,6 +494,7 @@ bool __mmu_notifier_clear_flush_young(struct mm_struct *mm,
 bool __mmu_notifier_clear_young(struct mm_struct *mm,
 				unsigned long start, unsigned long end);
 bool __mmu_notifier_test_young(struct mm_struct *mm, unsigned long address);
+bool __mmu_notifier_tests_young_pages(struct mm_struct *mm);
 void __mmu_notifier_test_young_pages(struct mm_struct *mm, unsigned long start,
 				     unsigned int nr_pages,
 				     unsigned long *young);
@@ -798,8 +799,8 @@ static __always_inline bool mmu_notifier_batch_pending(void)
  * that fault. Who keeps folios locked until mmu_notifier_flush_batch() cannot call
  * it: they may fault on one of these. It leaves no flush of such an mm for later,
  * either: the next section of the same mm could not be opened before the flush.
- * Sections of other folios are not asked for here: each may have somebody who
- * waits, so there is nothing to flush when they open.
+ * In a section of anything else somebody may always wait: nothing is left for
+ * later while one opens.
  *
  * Context: as that of the section, before it.
  *
@@ -907,6 +908,20 @@ static __always_inline bool
 mmu_notifier_test_young(struct mm_struct *mm, unsigned long address)
 {
 	return mm_has_notifiers(mm) && __mmu_notifier_test_young(mm, address);
+}
+
+/**
+ * mmu_notifier_tests_young_pages - does one call for many pages cost one call?
+ * @mm: the address space
+ *
+ * Context: any.
+ *
+ * Return: true if somebody has been subscribed to @mm, and nobody who has to be
+ * asked for accessed bits page by page.
+ */
+static __always_inline bool mmu_notifier_tests_young_pages(struct mm_struct *mm)
+{
+	return mm_has_notifiers(mm) && __mmu_notifier_tests_young_pages(mm);
 }
 
 /**
@@ -1110,6 +1125,11 @@ mmu_notifier_clear_young(struct mm_struct *mm, unsigned long start,
 
 static inline bool
 mmu_notifier_test_young(struct mm_struct *mm, unsigned long address)
+{
+	return false;
+}
+
+static inline bool mmu_notifier_tests_young_pages(struct mm_struct *mm)
 {
 	return false;
 }

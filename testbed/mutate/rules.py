@@ -186,9 +186,17 @@ RULES = [
     (VMSCAN, "was_swapbacked && folio != unmapped.alone", "folio != unmapped.alone"),
     (RMAP, "userfaultfd_armed(vma) && !folio_test_anon(folio)", "false"),
     # It waits for nobody who may fault on what is locked.
-    (CORE, "(READ_ONCE(subs->heard) & MMU_NOTIFIER_RANGE_FOLIO)", "false"),
-    (CORE, "RANGE_FOLIO) ||\n\t       READ_ONCE(subs->intervals)", "RANGE_FOLIO)"),
-    (RMAP, "if (mmu_notifier_batch_pending())\n\t\t\treturn false;", NOTHING),
+    (CORE, "READ_ONCE(subs->heard) & MMU_NOTIFIER_RANGE_FOLIO", "false"),
+    (CORE, "return READ_ONCE(subs->intervals);", "return false;"),
+    # The classic lists are told what was said of the neighbours, in one batch, one
+    # process and one window.
+    (CORE, "window->mm != mm", "false"),
+    (CORE, "*window = (struct secondary_window){ .mm = mm, .start = start };",
+     "window->mm = mm; window->start = start;"),
+    (CORE, "test_bit((addr - start) >> PAGE_SHIFT, &window->young)", "false"),
+    (VMSCAN, "secondary_window_forget();\n\tmemset(stat, 0, sizeof(*stat));",
+     "memset(stat, 0, sizeof(*stat));"),
+    (CORE, "flags |= MN_YOUNG_BY_PAGE;", NOTHING),
     (KVM, "smp_store_release(&kvm->mn_zapped, kvm->mn_zapped + 1);", NOTHING),
     (KVM, "(ret || kvm_mn_owes_flush(kvm))", "ret"),
     (KVM, "if (kvm_mn_owes_flush(kvm))\n\t\tkvm_mn_flush_tlbs(kvm);",

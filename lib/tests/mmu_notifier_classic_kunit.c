@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of the MMU notifiers: reclaim of the classic lists asks for one
+ * folio after the other which was accessed, and secondary MMUs for neighbours at
+ * once.
+ */
+
+#include <linux/mman.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/swap.h>
+
+#include "../../mm/internal.h"
+#include "mmu_notifier_kunit.h"
+#include "mmu_notifier_kunit_sys.h"
+
+/* Pages that are asked for at once, and those of each that are mapped. */
+#define WINDOW		(BITS_PER_LONG * PAGE_SIZE)
+#define NR_PAGES	6
+
+/**
+ * struct classic - two windows of pages that no CPU has accessed any more
+ * @sub: a subscriber that answers for many pages
+ * @start: of the first window
+ * @state: reclaim of the test's thread
+ */
+struct classic {
+	struct mnk_sub *sub;
+	unsigned long start;
+	struct reclaim_state state;
+};
+
+static int classic_init(struct kunit *test)
+{
+#ifdef CONFIG_LRU_GEN
+	mnk_set(test, "kernel/mm/lru_gen/enabled", "n");
+#endif
+	return 0;
+}
+
+static unsigned long page_at(const struct classic *c, int window, int page)
+{
+	return c->start + window * WINDOW + page * PAGE_SIZE;
+}
+
+/* Is the page young? As for reclaim. */
+static int age(struct kunit *test, const struct classic *c, int window, int page)
+{
+	struct folio *folio = mnk_lock_folio(test, page_at(c, window, page));
+	vma_flags_t flags;
+	int young;
+
+	young = folio_referenced(folio, 1, NULL, &flags);
+	mnk_unlock_folio(folio);
+	return young;
+}
+
+static struct mnk_call asked(const struct classic *c, int window, int page)
+{
+	return CALL_PLAIN(MNK_CLEAR_FLUSH_YOUNG, page_at(c, window, page),
+			  page_at(c, window, page + 1));
+}
+
+static struct mnk_call asked_for_all(const struct classic *c, int window)
+{
+	return CALL_PLAIN(MNK_TEST_YOUNG_PAGES, page_at(c, window, 0),
+			  page_at(c, window + 1, 0));
+}
+
+static struct classic *classic_prepare(struct kunit *test)
+{
+	struct classic *c = kunit_kzalloc(test, sizeof(*c), GFP_KERNEL);
+	unsigned long start;
+	int window, page;
+
+	KUNIT_ASSERT_NOT_NULL(test, c);
+	start = mnk_map_anon(test, 3 * WINDOW);
+	c->start = round_up(start, WINDOW);
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, start, 3 * WINDOW,
+					    MADV_NOHUGEPAGE));
+	for (window = 0; window < 2; window++)
+		for (page = 0; page < NR_PAGES; page++)
+			mnk_write(test, page_at(c, window, page));
+	lru_add_drain_all();
+	for (window = 0; window < 2; window++)
+		for (page = 0; page < NR_PAGES; page++)
+			age(test, c, window, page);
+	c->sub = mnk_subscribe(test, current->mm, &mnk_young_ops);
+	current->reclaim_state = &c->state;
+	return c;
+}
+
+static void classic_exit(struct kunit *test)
+{
+	current->reclaim_state = NULL;
+}
+
+/* The second page asks for all of the window, and each young one is cleared. */
+static void neighbours_test(struct kunit *test)
+{
+	struct classic *c = classic_prepare(test);
+	int window;
+
+	c->sub->young = true;
+	c->sub->young_pages = BIT(1) | BIT(3);
+	for (window = 0; window < 2; window++) {
+		KUNIT_EXPECT_EQ(test, 1, age(test, c, window, 0));
+		KUNIT_EXPECT_EQ(test, 1, age(test, c, window, 1));
+		KUNIT_EXPECT_EQ(test, 0, age(test, c, window, 2));
+		KUNIT_EXPECT_EQ(test, 1, age(test, c, window, 3));
+		KUNIT_EXPECT_EQ(test, 0, age(test, c, window, 4));
+		MNK_EXPECT(test, c->sub, asked(c, window, 0),
+			   asked_for_all(c, window), asked(c, window, 1),
+			   asked(c, window, 3));
+		c->sub->young_pages |= BIT(4);
+		KUNIT_EXPECT_EQ(test, 0, age(test, c, window, 4));
+		mnk_expect_silence(test, c->sub);
+		c->sub->young_pages &= ~BIT(4);
+	}
+	classic_exit(test);
+}
+
+/* Pages that are far from each other are asked for one by one. */
+static void apart_test(struct kunit *test)
+{
+	struct classic *c = classic_prepare(test);
+	int page;
+
+	c->sub->young = true;
+	for (page = 0; page < 2; page++) {
+		KUNIT_EXPECT_EQ(test, 1, age(test, c, 0, page));
+		KUNIT_EXPECT_EQ(test, 1, age(test, c, 1, page));
+	}
+	MNK_EXPECT(test, c->sub, asked(c, 0, 0), asked(c, 1, 0), asked(c, 0, 1),
+		   asked(c, 1, 1));
+	classic_exit(test);
+}
+
+/* Pages of two processes are no neighbours, whatever their addresses. */
+static void processes_test(struct kunit *test)
+{
+	struct classic *c = classic_prepare(test);
+	struct mnk_process *child = mnk_fork(test);
+	struct mnk_sub *sub = mnk_subscribe(test, child->mm, &mnk_young_ops);
+
+	c->sub->nr = 0;
+	age(test, c, 0, 0);
+	age(test, c, 0, 1);
+	MNK_EXPECT(test, c->sub, asked(c, 0, 0), asked(c, 0, 1));
+	MNK_EXPECT(test, sub, asked(c, 0, 0), asked(c, 0, 1));
+	classic_exit(test);
+}
+
+/* Who answers for one page at a time is not asked for pages nobody looks at. */
+static void by_page_test(struct kunit *test)
+{
+	struct classic *c = classic_prepare(test);
+	struct mnk_sub *sub = mnk_subscribe(test, current->mm, &mnk_page_ops);
+
+	sub->young = true;
+	KUNIT_EXPECT_EQ(test, 1, age(test, c, 0, 0));
+	KUNIT_EXPECT_EQ(test, 1, age(test, c, 0, 1));
+	MNK_EXPECT(test, c->sub, asked(c, 0, 0), asked(c, 0, 1));
+	MNK_EXPECT(test, sub, asked(c, 0, 0), asked(c, 0, 1));
+	classic_exit(test);
+}
+
+/* Outside of reclaim nobody says when an answer is old. */
+static void outside_test(struct kunit *test)
+{
+	struct classic *c = classic_prepare(test);
+
+	classic_exit(test);
+	age(test, c, 0, 0);
+	age(test, c, 0, 1);
+	MNK_EXPECT(test, c->sub, asked(c, 0, 0), asked(c, 0, 1));
+}
+
+/* The next folios that reclaim takes from the list get answers of their own. */
+static void next_batch_test(struct kunit *test)
+{
+	struct classic *c = classic_prepare(test);
+	struct folio *folio = mnk_lock_folio(test, page_at(c, 1, 0));
+	LIST_HEAD(folios);
+
+	KUNIT_ASSERT_TRUE(test, folio_isolate_lru(folio));
+	list_add(&folio->lru, &folios);
+	mnk_unlock_folio(folio);
+
+	age(test, c, 0, 0);
+	age(test, c, 0, 1);
+	MNK_EXPECT(test, c->sub, asked(c, 0, 0), asked_for_all(c, 0));
+	reclaim_pages(&folios);
+	c->sub->nr = 0;
+	age(test, c, 0, 2);
+	MNK_EXPECT(test, c->sub, asked(c, 0, 2));
+	classic_exit(test);
+}
+
+static struct kunit_case classic_cases[] = {
+	KUNIT_CASE(neighbours_test),
+	KUNIT_CASE(apart_test),
+	KUNIT_CASE(processes_test),
+	KUNIT_CASE(by_page_test),
+	KUNIT_CASE(outside_test),
+	KUNIT_CASE(next_batch_test),
+	{ }
+};
+
+static struct kunit_suite classic_suite = {
+	.name = "mmu_notifier_classic",
+	.init = classic_init,
+	.test_cases = classic_cases,
+};
+
+kunit_test_suite(classic_suite);
