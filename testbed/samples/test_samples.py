@@ -5,6 +5,7 @@ import contextlib
 import io
 import os
 import sys
+import tempfile
 import unittest
 
 sys.dont_write_bytecode = True
@@ -63,6 +64,14 @@ class TestTogether(unittest.TestCase):
         with contextlib.redirect_stdout(io.StringIO()) as text:
             found = samples.report_together({"guest0.gru_loads": "7"}, faults, broken)
         return found, text.getvalue()
+
+    def test_kernels_that_check_themselves_get_more_room(self):
+        for line, room in (("CONFIG_KASAN=y", True), ("# CONFIG_KASAN is not set", False),
+                           ("CONFIG_KCSAN=y", True), ("", False)):
+            with tempfile.TemporaryDirectory() as kernel:
+                with open(os.path.join(kernel, ".config"), "w", encoding="utf-8") as file:
+                    file.write(line + "\n")
+                self.assertEqual("--host-mb" in samples.sizes(kernel), room)
 
     def test_the_broken_one_has_to_differ(self):
         found, text = self.report([], ["guest 0: a subscriber read something else than the "
