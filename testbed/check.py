@@ -323,6 +323,8 @@ def main():
     if unknown:
         sys.exit(f"Unknown step {', '.join(sorted(unknown))}; the steps are "
                  f"{', '.join(step.__name__ for step, _ in STEPS)}.")
+    if not os.path.isdir(os.path.join(args.build, args.kernel)):
+        sys.exit(f"{args.build} has no {args.kernel}: run \"make\" for it, and name BUILD first.")
     steps, table = Steps(args.build, args.kernel), []
     todo = [(step, usual) for step, usual in STEPS if not chosen or step.__name__ in chosen]
     for number, (step, usual) in enumerate(todo, 1):
