@@ -98,8 +98,8 @@ build_kernel = $(py) $(bed)/machine/build_kernel.py --arch $(ARCH) $(BUILD)/tree
 
 .DEFAULT_GOAL := help
 .PHONY: help arch deps base mainline tree refresh check-refresh series check-series kernel options \
-	run model check samples rdma faults mirror mirror-debug mutate clients peers bench debug-kernel \
-	x86-only kcsan-kernel run-debug check-debug check-kcsan lint clean
+	run model check samples rdma faults mirror mirror-debug mirror-pages mutate clients peers bench debug-kernel \
+	pages-kernel x86-only kcsan-kernel run-debug check-debug check-kcsan lint clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -175,9 +175,11 @@ faults: kernel ## Guests that swap while one is killed, swap is full, slots chan
 
 mirror: kernel ## Random operations on mirrored memory, stale translations looked for (OPS= SEED= REPEAT= ALONE=1)
 mirror-debug: debug-kernel ## The same on the debug kernel
+mirror-pages: pages-kernel ## The same where pages and page tables are checked, not locks: faster
 mirror: mirrored := kernel$(on)
 mirror-debug: mirrored := debug$(on)
-mirror mirror-debug:
+mirror-pages: mirrored := pages$(on)
+mirror mirror-debug mirror-pages:
 	@$(py) $(bed)/machine/run.py --kernel $(BUILD)/$(mirrored) --out $(BUILD)/$@$(on) \
 		--job mirror --operations $(OPS) --silence 600 $(call opt,SEED,--seed) \
 		$(call opt,REPEAT,--repeat) $(call opt,ALONE,--page-alone) \
@@ -201,6 +203,9 @@ bench: tree mainline ## Mainline against ours, measured: table, CSV, SVG (MEASUR
 
 debug-kernel: tree ## Build the kernel with lockdep, KASAN and the like
 	@$(build_kernel) $(BUILD)/debug$(on) $(fragments) $(config)/debug.config
+
+pages-kernel: tree ## Build the kernel that checks pages, page tables and lists
+	@$(build_kernel) $(BUILD)/pages$(on) $(fragments) $(config)/pages.config
 
 # KCSAN watches what is ours, and KVM's use of the counts.
 watched := $(notdir $(patsubst %.c,%.o,$(wildcard mm/mmu_*.c virt/kvm/mmu_*.c lib/tests/mmu_*.c)))
@@ -235,7 +240,7 @@ lint: tree mainline ## What the kernel's own tools say, of ours and of mainline 
 	@$(py) $(bed)/lint/lint.py $(BUILD) $(TOOLS)
 
 clean: ## Delete everything that was built, keep what was downloaded
-	rm -rf $(foreach dir,kernel debug kcsan run run-debug mirror mirror-debug,$(BUILD)/$(dir) $(BUILD)/$(dir)-arm64) \
+	rm -rf $(foreach dir,kernel debug pages kcsan run run-debug mirror mirror-debug mirror-pages,$(BUILD)/$(dir) $(BUILD)/$(dir)-arm64) \
 		$(BUILD)/check $(BUILD)/lint $(BUILD)/series $(BUILD)/series-mainline $(BUILD)/baseline $(BUILD)/clients \
 		$(BUILD)/peers $(BUILD)/bench $(BUILD)/model $(BUILD)/samples $(BUILD)/mutate $(BUILD)/faults \
 		$(BUILD)/rdma $(BUILD)/steps
