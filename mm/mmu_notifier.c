@@ -836,6 +836,29 @@ void __mmu_notifier_clear_young_pages(struct mm_struct *mm, unsigned long start,
 }
 EXPORT_SYMBOL_GPL(__mmu_notifier_clear_young_pages);
 
+/* Clear what was taken for accessed, all at once. */
+static void secondary_window_clear_taken(struct secondary_window *window)
+{
+	if (window->taken)
+		mmu_notifier_clear_young_pages(window->mm, window->start,
+					       BITS_PER_LONG, &window->taken);
+	window->taken = 0;
+}
+
+/*
+ * The process may exit before the batch ends. One is held, the first: it cannot
+ * be dropped for another under a page table lock, and folios that reclaim takes
+ * together are of one group, so most often of one process that has a guest.
+ */
+static bool secondary_window_hold(struct secondary_window *window)
+{
+	if (!window->held) {
+		mmgrab(window->mm);
+		window->held = window->mm;
+	}
+	return window->held == window->mm;
+}
+
 /**
  * __secondary_window_clear_young - has a secondary MMU accessed this page?
  * @window: what they said of its neighbours while this batch of folios was
@@ -843,33 +866,67 @@ EXPORT_SYMBOL_GPL(__mmu_notifier_clear_young_pages);
  * @mm: the address space; all subscribers answer for many pages
  * @addr: address of the page
  *
- * The first page of a window may be the only one, and is asked for alone. With
- * the second they are asked for the whole window, and nothing is cleared: a page
- * that is not looked at in this batch stays as young as it is. What is accessed
- * after that is found by the next batch, as if it had been accessed after this
- * page was looked at.
+ * The first page of a window may be the only one, and is asked for alone unless
+ * the window before had several. Else they are asked for the whole window, and
+ * nothing is cleared: a page that is not looked at in this batch stays as young
+ * as it is. Those that are, and are young, are cleared together when another
+ * window is looked at or the batch ends. An access before that counts as the one
+ * that was found; later ones are found by the next batch.
  *
- * Context: page table lock held.
+ * Context: page table lock held, secondary_window_end() follows.
  *
- * Return: true if it has; its accessed state is clear now.
+ * Return: true if it has; its accessed state is clear now, or is going to be.
  */
 bool __secondary_window_clear_young(struct secondary_window *window,
 				    struct mm_struct *mm, unsigned long addr)
 {
 	unsigned long start = round_down(addr, BITS_PER_LONG * PAGE_SIZE);
+	unsigned long page = BIT((addr - start) >> PAGE_SHIFT);
+	bool alone = false;
 
-	if (window->mm != mm || window->start != start) {
-		*window = (struct secondary_window){ .mm = mm, .start = start };
-		return mmu_notifier_clear_flush_young(mm, addr, addr + PAGE_SIZE);
+	if (window->mm == mm && window->start == start) {
+		window->several = true;
+	} else {
+		secondary_window_clear_taken(window);
+		alone = !window->several;
+		window->mm = mm;
+		window->start = start;
+		window->young = 0;
+		window->asked = false;
+		window->several = false;
 	}
+	if (alone)
+		return mmu_notifier_clear_young(mm, addr, addr + PAGE_SIZE);
 
 	if (!window->asked) {
 		mmu_notifier_test_young_pages(mm, start, BITS_PER_LONG,
 					      &window->young);
 		window->asked = true;
 	}
-	return test_bit((addr - start) >> PAGE_SHIFT, &window->young) &&
-	       mmu_notifier_clear_flush_young(mm, addr, addr + PAGE_SIZE);
+	if (!(window->young & page))
+		return false;
+
+	/* Whoever looks at it once more in this batch does not find it young. */
+	window->young &= ~page;
+	if (!secondary_window_hold(window))
+		return mmu_notifier_clear_young(mm, addr, addr + PAGE_SIZE);
+	window->taken |= page;
+	return true;
+}
+
+/**
+ * __secondary_window_end - the folios of a batch have been looked at
+ * @window: what secondary MMUs said; nothing of it is good for the next batch
+ *
+ * Context: no page table lock, for a process that has exited is freed here.
+ */
+void __secondary_window_end(struct secondary_window *window)
+{
+	secondary_window_clear_taken(window);
+	window->mm = NULL;
+	if (window->held)
+		mmdrop(window->held);
+	window->held = NULL;
 }
 
 /**

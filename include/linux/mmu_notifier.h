@@ -114,7 +114,8 @@ struct mmu_notifier_ops {
 	 * This and @clear_young_pages are for subscribers that answer for many
 	 * pages at less than the cost of as many calls. They come together or
 	 * not at all; without them @test_young and @clear_young are called for
-	 * each page.
+	 * each page. With them reclaim, too, asks for small folios without the
+	 * promise to flush: @clear_flush_young is left for large ones.
 	 */
 	void (*test_young_pages)(struct mmu_notifier *subscription,
 				 struct mm_struct *mm, unsigned long start,
@@ -123,7 +124,8 @@ struct mmu_notifier_ops {
 	/**
 	 * @clear_young_pages: Clear the accessed state of the pages whose bits
 	 * are set in @pages, and of no other, without the promise to flush.
-	 * Must not sleep.
+	 * Reclaim calls it when it has looked at some folios, without the page
+	 * table lock: the pages may have gone since. Must not sleep.
 	 */
 	void (*clear_young_pages)(struct mmu_notifier *subscription,
 				  struct mm_struct *mm, unsigned long start,

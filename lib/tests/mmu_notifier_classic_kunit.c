@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of the MMU notifiers: reclaim of the classic lists asks for one
- * folio after the other which was accessed, and secondary MMUs for neighbours at
- * once.
+ * KUnit tests of the MMU notifiers: reclaim asks for one folio after the other
+ * which was accessed, and secondary MMUs for neighbours at once.
  */
 
 #include <linux/mman.h>
@@ -44,26 +43,45 @@ static unsigned long page_at(const struct classic *c, int window, int page)
 }
 
 /* Is the page young? As for reclaim. */
+static int age_folio(struct folio *folio)
+{
+	vma_flags_t flags;
+
+	return folio_referenced(folio, 1, NULL, &flags);
+}
+
 static int age(struct kunit *test, const struct classic *c, int window, int page)
 {
 	struct folio *folio = mnk_lock_folio(test, page_at(c, window, page));
-	vma_flags_t flags;
-	int young;
+	int young = age_folio(folio);
 
-	young = folio_referenced(folio, 1, NULL, &flags);
 	mnk_unlock_folio(folio);
 	return young;
 }
 
-static struct mnk_call asked(const struct classic *c, int window, int page)
+/* A call for one page, or for all of a window. */
+static struct mnk_call alone(const struct classic *c, int window, int page)
+{
+	return CALL_PLAIN(MNK_CLEAR_YOUNG, page_at(c, window, page),
+			  page_at(c, window, page + 1));
+}
+
+static struct mnk_call alone_and_flushed(const struct classic *c, int window,
+					 int page)
 {
 	return CALL_PLAIN(MNK_CLEAR_FLUSH_YOUNG, page_at(c, window, page),
 			  page_at(c, window, page + 1));
 }
 
-static struct mnk_call asked_for_all(const struct classic *c, int window)
+static struct mnk_call asked(const struct classic *c, int window)
 {
 	return CALL_PLAIN(MNK_TEST_YOUNG_PAGES, page_at(c, window, 0),
+			  page_at(c, window + 1, 0));
+}
+
+static struct mnk_call cleared(const struct classic *c, int window)
+{
+	return CALL_PLAIN(MNK_CLEAR_YOUNG_PAGES, page_at(c, window, 0),
 			  page_at(c, window + 1, 0));
 }
 
@@ -92,32 +110,39 @@ static struct classic *classic_prepare(struct kunit *test)
 
 static void classic_exit(struct kunit *test)
 {
+	secondary_window_end();
 	current->reclaim_state = NULL;
 }
 
-/* The second page asks for all of the window, and each young one is cleared. */
+/*
+ * The second page asks for all of the window, the first page of the next window
+ * too. What is young is cleared once, and nothing else.
+ */
 static void neighbours_test(struct kunit *test)
 {
 	struct classic *c = classic_prepare(test);
-	int window;
 
 	c->sub->young = true;
-	c->sub->young_pages = BIT(1) | BIT(3);
-	for (window = 0; window < 2; window++) {
-		KUNIT_EXPECT_EQ(test, 1, age(test, c, window, 0));
-		KUNIT_EXPECT_EQ(test, 1, age(test, c, window, 1));
-		KUNIT_EXPECT_EQ(test, 0, age(test, c, window, 2));
-		KUNIT_EXPECT_EQ(test, 1, age(test, c, window, 3));
-		KUNIT_EXPECT_EQ(test, 0, age(test, c, window, 4));
-		MNK_EXPECT(test, c->sub, asked(c, window, 0),
-			   asked_for_all(c, window), asked(c, window, 1),
-			   asked(c, window, 3));
-		c->sub->young_pages |= BIT(4);
-		KUNIT_EXPECT_EQ(test, 0, age(test, c, window, 4));
-		mnk_expect_silence(test, c->sub);
-		c->sub->young_pages &= ~BIT(4);
-	}
+	c->sub->young_pages = BIT(1) | BIT(3) | BIT(5);
+	KUNIT_EXPECT_EQ(test, 1, age(test, c, 0, 0));
+	KUNIT_EXPECT_EQ(test, 1, age(test, c, 0, 1));
+	KUNIT_EXPECT_EQ(test, 0, age(test, c, 0, 2));
+	KUNIT_EXPECT_EQ(test, 1, age(test, c, 0, 3));
+	KUNIT_EXPECT_EQ(test, 0, age(test, c, 0, 3));
+	MNK_EXPECT(test, c->sub, alone(c, 0, 0), asked(c, 0));
+
+	c->sub->young_pages = BIT(2);
+	KUNIT_EXPECT_EQ(test, 0, age(test, c, 0, 4));
+	KUNIT_EXPECT_EQ(test, 0, age(test, c, 1, 0));
+	KUNIT_EXPECT_EQ(test, c->sub->cleared_pages, BIT(1) | BIT(3));
+	KUNIT_EXPECT_EQ(test, 1, age(test, c, 1, 2));
+	KUNIT_EXPECT_EQ(test, 0, age(test, c, 1, 5));
+	MNK_EXPECT(test, c->sub, cleared(c, 0), asked(c, 1));
+	secondary_window_end();
+	KUNIT_EXPECT_EQ(test, c->sub->cleared_pages, BIT(2));
+	MNK_EXPECT(test, c->sub, cleared(c, 1));
 	classic_exit(test);
+	mnk_expect_silence(test, c->sub);
 }
 
 /* Pages that are far from each other are asked for one by one. */
@@ -131,8 +156,13 @@ static void apart_test(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 1, age(test, c, 0, page));
 		KUNIT_EXPECT_EQ(test, 1, age(test, c, 1, page));
 	}
-	MNK_EXPECT(test, c->sub, asked(c, 0, 0), asked(c, 1, 0), asked(c, 0, 1),
-		   asked(c, 1, 1));
+	MNK_EXPECT(test, c->sub, alone(c, 0, 0), alone(c, 1, 0), alone(c, 0, 1),
+		   alone(c, 1, 1));
+	/* So is the first page behind a window of which one page was looked at. */
+	age(test, c, 1, 2);
+	age(test, c, 0, 2);
+	age(test, c, 1, 3);
+	MNK_EXPECT(test, c->sub, asked(c, 1), asked(c, 0), alone(c, 1, 3));
 	classic_exit(test);
 }
 
@@ -146,8 +176,113 @@ static void processes_test(struct kunit *test)
 	c->sub->nr = 0;
 	age(test, c, 0, 0);
 	age(test, c, 0, 1);
-	MNK_EXPECT(test, c->sub, asked(c, 0, 0), asked(c, 0, 1));
-	MNK_EXPECT(test, sub, asked(c, 0, 0), asked(c, 0, 1));
+	MNK_EXPECT(test, c->sub, alone(c, 0, 0), alone(c, 0, 1));
+	MNK_EXPECT(test, sub, alone(c, 0, 0), alone(c, 0, 1));
+	classic_exit(test);
+}
+
+/**
+ * struct heir - a process that alone maps the pages of the second window
+ * @process: a child of the test
+ * @sub: a subscriber to it
+ * @folios: the first of these pages
+ */
+struct heir {
+	struct mnk_process *process;
+	struct mnk_sub *sub;
+	struct folio *folios[2];
+};
+
+static void put_folio(void *folio)
+{
+	folio_put(folio);
+}
+
+static void heir_prepare(struct kunit *test, const struct classic *c,
+			 struct heir *heir)
+{
+	int page;
+
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, page_at(c, 0, 0), WINDOW,
+					    MADV_DONTFORK));
+	for (page = 0; page < 2; page++) {
+		heir->folios[page] = mnk_lock_folio(test, page_at(c, 1, page));
+		folio_unlock(heir->folios[page]);
+		KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, put_folio,
+								   heir->folios[page]));
+	}
+	heir->process = mnk_fork(test);
+	heir->sub = mnk_subscribe(test, heir->process->mm, &mnk_young_ops);
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(page_at(c, 1, 0), WINDOW));
+	c->sub->nr = 0;
+}
+
+static int age_of_heir(const struct heir *heir, int page)
+{
+	int young;
+
+	folio_lock(heir->folios[page]);
+	young = age_folio(heir->folios[page]);
+	folio_unlock(heir->folios[page]);
+	return young;
+}
+
+/* What is young in a second process of a batch is cleared page by page. */
+static void second_process_test(struct kunit *test)
+{
+	struct classic *c = classic_prepare(test);
+	struct heir heir;
+
+	heir_prepare(test, c, &heir);
+	c->sub->young_pages = BIT(1);
+	heir.sub->young_pages = BIT(0) | BIT(1);
+	heir.sub->young = true;
+	age(test, c, 0, 0);
+	KUNIT_EXPECT_EQ(test, 1, age(test, c, 0, 1));
+	MNK_EXPECT(test, c->sub, alone(c, 0, 0), asked(c, 0));
+	KUNIT_EXPECT_EQ(test, 1, age_of_heir(&heir, 0));
+	KUNIT_EXPECT_EQ(test, 1, age_of_heir(&heir, 1));
+	classic_exit(test);
+	MNK_EXPECT(test, c->sub, cleared(c, 0));
+	MNK_EXPECT(test, heir.sub, asked(c, 1), alone(c, 1, 0), alone(c, 1, 1));
+}
+
+/* A process that exits before the batch ends is not told of it any more. */
+static void exit_test(struct kunit *test)
+{
+	struct classic *c = classic_prepare(test);
+	struct heir heir;
+
+	heir_prepare(test, c, &heir);
+	heir.sub->young_pages = BIT(1);
+	age_of_heir(&heir, 0);
+	KUNIT_EXPECT_EQ(test, 1, age_of_heir(&heir, 1));
+	mnk_end(test, heir.process);
+	/* Release is called before the subscription leaves the list. */
+	mnk_wait_for(test, hlist_unhashed_lockless(&heir.sub->mn.hlist));
+	classic_exit(test);
+	MNK_EXPECT(test, heir.sub, alone(c, 1, 0), asked(c, 1), CALL_RELEASE);
+}
+
+/* It is held as often as it is dropped; CPUs that it ran on may hold it, too. */
+static void hold_test(struct kunit *test)
+{
+	struct classic *c = classic_prepare(test);
+	int turns = 16 * num_possible_cpus();
+	int held, now, turn;
+	struct heir heir;
+
+	heir_prepare(test, c, &heir);
+	heir.sub->young_pages = BIT(0) | BIT(1);
+	held = atomic_read(&heir.process->mm->mm_count);
+	for (turn = 0; turn < turns; turn++) {
+		age_of_heir(&heir, 0);
+		age_of_heir(&heir, 1);
+		secondary_window_end();
+		heir.sub->nr = 0;
+	}
+	now = atomic_read(&heir.process->mm->mm_count);
+	KUNIT_EXPECT_LT(test, abs(now - held), turns / 2);
 	classic_exit(test);
 }
 
@@ -160,8 +295,10 @@ static void by_page_test(struct kunit *test)
 	sub->young = true;
 	KUNIT_EXPECT_EQ(test, 1, age(test, c, 0, 0));
 	KUNIT_EXPECT_EQ(test, 1, age(test, c, 0, 1));
-	MNK_EXPECT(test, c->sub, asked(c, 0, 0), asked(c, 0, 1));
-	MNK_EXPECT(test, sub, asked(c, 0, 0), asked(c, 0, 1));
+	MNK_EXPECT(test, c->sub, alone_and_flushed(c, 0, 0),
+		   alone_and_flushed(c, 0, 1));
+	MNK_EXPECT(test, sub, alone_and_flushed(c, 0, 0),
+		   alone_and_flushed(c, 0, 1));
 	classic_exit(test);
 }
 
@@ -173,7 +310,8 @@ static void outside_test(struct kunit *test)
 	classic_exit(test);
 	age(test, c, 0, 0);
 	age(test, c, 0, 1);
-	MNK_EXPECT(test, c->sub, asked(c, 0, 0), asked(c, 0, 1));
+	MNK_EXPECT(test, c->sub, alone_and_flushed(c, 0, 0),
+		   alone_and_flushed(c, 0, 1));
 }
 
 /* The next folios that reclaim takes from the list get answers of their own. */
@@ -189,11 +327,11 @@ static void next_batch_test(struct kunit *test)
 
 	age(test, c, 0, 0);
 	age(test, c, 0, 1);
-	MNK_EXPECT(test, c->sub, asked(c, 0, 0), asked_for_all(c, 0));
+	MNK_EXPECT(test, c->sub, alone(c, 0, 0), asked(c, 0));
 	reclaim_pages(&folios);
 	c->sub->nr = 0;
 	age(test, c, 0, 2);
-	MNK_EXPECT(test, c->sub, asked(c, 0, 2));
+	MNK_EXPECT(test, c->sub, asked(c, 0));
 	classic_exit(test);
 }
 
@@ -201,6 +339,9 @@ static struct kunit_case classic_cases[] = {
 	KUNIT_CASE(neighbours_test),
 	KUNIT_CASE(apart_test),
 	KUNIT_CASE(processes_test),
+	KUNIT_CASE(second_process_test),
+	KUNIT_CASE(exit_test),
+	KUNIT_CASE(hold_test),
 	KUNIT_CASE(by_page_test),
 	KUNIT_CASE(outside_test),
 	KUNIT_CASE(next_batch_test),

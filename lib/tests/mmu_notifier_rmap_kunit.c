@@ -9,6 +9,7 @@
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
+#include <linux/swap.h>
 #include <linux/swapops.h>
 
 #include "../../mm/internal.h"
@@ -338,9 +339,47 @@ static void look_around_test(struct kunit *test)
 	put_back(folio);
 }
 
+/* Reclaim looks at one page after the other: the second asks for a window. */
+static void look_at_both_test(struct kunit *test)
+{
+	unsigned long addr = ALIGN(mnk_map_anon(test, 2 * LEN), LEN);
+	unsigned long window = round_down(addr, BITS_PER_LONG * PAGE_SIZE);
+	struct vm_area_struct *vma = mnk_vma(test, addr);
+	struct reclaim_state state = { };
+	struct folio *folios[2];
+	struct mnk_sub *sub;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		mnk_write(test, addr + i * PAGE_SIZE);
+		lru_add_drain_all();
+		folios[i] = isolate(test, addr + i * PAGE_SIZE);
+		KUNIT_EXPECT_TRUE(test, look_around(folios[i], vma,
+						    addr + i * PAGE_SIZE));
+	}
+	sub = mnk_subscribe(test, current->mm, &mnk_young_ops);
+	current->reclaim_state = &state;
+	for (i = 0; i < 2; i++)
+		KUNIT_EXPECT_FALSE(test, look_around(folios[i], vma,
+						     addr + i * PAGE_SIZE));
+	secondary_window_end();
+	current->reclaim_state = NULL;
+	MNK_EXPECT(test, sub,
+		   CALL_PLAIN(MNK_CLEAR_YOUNG, addr, addr + PAGE_SIZE),
+		   CALL_PLAIN(MNK_TEST_YOUNG_PAGES, window,
+			      window + BITS_PER_LONG * PAGE_SIZE));
+	for (i = 0; i < 2; i++)
+		put_back(folios[i]);
+}
+
 #else
 
 static void look_around_test(struct kunit *test)
+{
+	kunit_skip(test, "no generations");
+}
+
+static void look_at_both_test(struct kunit *test)
 {
 	kunit_skip(test, "no generations");
 }
@@ -356,6 +395,7 @@ static struct kunit_case rmap_cases[] = {
 	KUNIT_CASE(mkclean_exclusive_test),
 	KUNIT_CASE(poisoned_hugetlb_test),
 	KUNIT_CASE(look_around_test),
+	KUNIT_CASE(look_at_both_test),
 	{ }
 };
 
