@@ -202,10 +202,10 @@ bench: tree mainline ## Mainline against ours, measured: table, CSV, SVG (MEASUR
 	@$(py) $(bed)/bench/bench.py $(BUILD) $(MEASURES) $(call opt,TURNS,--turns)
 
 debug-kernel: tree ## Build the kernel with lockdep, KASAN and the like
-	@$(build_kernel) $(BUILD)/debug$(on) $(fragments) $(config)/debug.config
+	@$(build_kernel) $(BUILD)/debug$(on) $(fragments) $(config)/checks.config $(config)/debug.config
 
 pages-kernel: tree ## Build the kernel that checks pages, page tables and lists
-	@$(build_kernel) $(BUILD)/pages$(on) $(fragments) $(config)/pages.config
+	@$(build_kernel) $(BUILD)/pages$(on) $(fragments) $(config)/checks.config $(config)/pages.config
 
 # KCSAN watches what is ours, and KVM's use of the counts.
 watched := $(notdir $(patsubst %.c,%.o,$(wildcard mm/mmu_*.c virt/kvm/mmu_*.c lib/tests/mmu_*.c)))
