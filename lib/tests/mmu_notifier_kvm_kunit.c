@@ -22,7 +22,11 @@
 
 #define NR_PAGES	4
 #define LEN		(NR_PAGES * PAGE_SIZE)
-#define GFN		1	/* that is faulted in */
+/* The memory of the guest begins with the fourth block of frames that has a count. */
+#define BLOCK		(1UL << 9)
+#define BASE		(3 * BLOCK)
+#define PAGE		1	/* of the memory, that is faulted in */
+#define GFN		(BASE + PAGE)
 #define FAULT		MMU_NOTIFIER_INJECT_FAULT
 #define CACHE		MMU_NOTIFIER_INJECT_CACHE
 
@@ -34,7 +38,7 @@
  * @vcpu_file: for ioctls
  * @mm: whose memory it has
  * @start: address of its memory
- * @addr: address of GFN
+ * @addr: address of PAGE
  * @arg: address of the argument of an ioctl
  * @cpu: where a thread of the test runs, -1: anywhere
  * @ret: what the thread was told
@@ -89,7 +93,10 @@ static long set_memory(struct vm *vm, unsigned long arg)
 
 static struct vm *create_vm(struct kunit *test)
 {
-	struct kvm_userspace_memory_region region = { .memory_size = LEN };
+	struct kvm_userspace_memory_region region = {
+		.guest_phys_addr = BASE * PAGE_SIZE,
+		.memory_size = LEN,
+	};
 	struct vm *vm = kunit_kzalloc(test, sizeof(*vm), GFP_KERNEL);
 	int i;
 
@@ -97,7 +104,7 @@ static struct vm *create_vm(struct kunit *test)
 	vm->start = mnk_map_anon(test, LEN);
 	for (i = 0; i < NR_PAGES; i++)
 		mnk_write(test, vm->start + i * PAGE_SIZE);
-	vm->addr = vm->start + GFN * PAGE_SIZE;
+	vm->addr = vm->start + PAGE * PAGE_SIZE;
 	vm->mm = current->mm;
 	vm->cpu = -1;
 	vm->vm_file = mnk_fd(test, do_ioctl(open_kvm(test), KVM_CREATE_VM, 0));
@@ -176,22 +183,38 @@ static void expect_again(struct kunit *test, enum mmu_notifier_inject what,
 	KUNIT_EXPECT_EQ(test, vm->ret, 0);
 }
 
-/* Another page at the address: of one that is shared, a copy. */
-static void replace_page(struct kunit *test, struct vm *vm)
+#ifdef CONFIG_KVM_INVALIDATE_BY_GFN
+/* It goes on, and maps what it has found. */
+static void expect_mapped(struct kunit *test, struct vm *vm,
+			  struct mnk_thread *thread)
 {
-	struct folio *old = mnk_lock_folio(test, vm->addr), *new;
+	mmu_notifier_inject_stop(FAULT, GFN);
+	mmu_notifier_inject_go(FAULT);
+	KUNIT_EXPECT_FALSE(test, stops(test, FAULT, thread));
+	mmu_notifier_inject_stop(FAULT, -1ULL);
+	mmu_notifier_inject_go(FAULT);
+	mnk_thread_join(test, thread);
+	KUNIT_EXPECT_EQ(test, vm->ret, 0);
+	KUNIT_EXPECT_EQ(test, READ_ONCE(vm->vcpu->stat.pf_retry_seq), 0);
+}
+#endif
+
+/* Another page at the address: of one that is shared, a copy. */
+static void replace_page(struct kunit *test, unsigned long addr)
+{
+	struct folio *old = mnk_lock_folio(test, addr), *new;
 
 	folio_unlock(old);
-	mnk_write(test, vm->addr);
-	new = mnk_lock_folio(test, vm->addr);
+	mnk_write(test, addr);
+	new = mnk_lock_folio(test, addr);
 	KUNIT_EXPECT_PTR_NE(test, old, new);
 	mnk_unlock_folio(new);
 	folio_put(old);
 }
 
-static void zap_page(struct kunit *test, struct vm *vm)
+static void zap_page(struct kunit *test, unsigned long addr)
 {
-	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, vm->addr, PAGE_SIZE,
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, addr, PAGE_SIZE,
 					    MADV_DONTNEED));
 }
 
@@ -212,7 +235,21 @@ static void fault_page_test(struct kunit *test)
 
 	mnk_fork(test);
 	thread = stop_fault(test, vm);
-	replace_page(test, vm);
+	replace_page(test, vm->addr);
+	expect_again(test, FAULT, vm, thread, GFN);
+}
+
+/* For each of the pages that go away at once. */
+static void fault_pages_test(struct kunit *test)
+{
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread = stop_fault(test, vm);
+	DEFINE_MMU_NOTIFIER_SECTION(section);
+
+	mmu_notifier_folio_start(&section, MMU_NOTIFY_CLEAR, vm->mm, vm->start,
+				 vm->start + LEN);
+	mmu_notifier_invalidate_page(&section, vm->start, NR_PAGES);
+	mmu_notifier_invalidate_range_end(&section);
 	expect_again(test, FAULT, vm, thread, GFN);
 }
 
@@ -222,9 +259,92 @@ static void fault_range_test(struct kunit *test)
 	struct vm *vm = create_vm(test);
 	struct mnk_thread *thread = stop_fault(test, vm);
 
-	zap_page(test, vm);
+	zap_page(test, vm->addr);
 	expect_again(test, FAULT, vm, thread, GFN);
 }
+
+#ifdef CONFIG_KVM_INVALIDATE_BY_GFN
+/* What goes away elsewhere is none of its business. */
+static void fault_beside_page_test(struct kunit *test)
+{
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread;
+
+	mnk_fork(test);
+	thread = stop_fault(test, vm);
+	replace_page(test, vm->addr + PAGE_SIZE);
+	expect_mapped(test, vm, thread);
+}
+
+static void fault_beside_range_test(struct kunit *test)
+{
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread = stop_fault(test, vm);
+
+	zap_page(test, vm->addr + PAGE_SIZE);
+	expect_mapped(test, vm, thread);
+}
+
+/* Whatever the size of a section, the counts of its frames move, and no others. */
+
+#define MANY			(KVM_INVALIDATE_BLOCKS * BLOCK)
+#define FRAMES(first, nr)	{ (first), (first) + (nr) }
+
+struct frames {
+	gfn_t start, end;
+};
+
+static const struct frames frames_with_gfn[] = {
+	FRAMES(GFN, 1), FRAMES(GFN - 1, 2), FRAMES(GFN - 63, 64), FRAMES(GFN, 64),
+	FRAMES(GFN, 65), FRAMES(GFN - 64, 65), FRAMES(BASE, BLOCK),
+	FRAMES(0, GFN + 1), FRAMES(GFN, MANY - BLOCK), FRAMES(0, MANY),
+	FRAMES(GFN, MANY), FRAMES(0, 1UL << 30),
+};
+
+static const struct frames frames_without_gfn[] = {
+	FRAMES(GFN - 1, 1), FRAMES(GFN + 1, 1), FRAMES(GFN - 64, 64),
+	FRAMES(GFN + 1, 64), FRAMES(0, BASE), FRAMES(BASE + BLOCK, BLOCK),
+	FRAMES(BASE + BLOCK, MANY - BLOCK),
+};
+
+static void describe_frames(const struct frames *frames, char *name)
+{
+	snprintf(name, KUNIT_PARAM_DESC_SIZE, "%lld frames from %lld",
+		 frames->end - frames->start, frames->start - GFN);
+}
+
+KUNIT_ARRAY_PARAM(with_gfn, frames_with_gfn, describe_frames);
+KUNIT_ARRAY_PARAM(without_gfn, frames_without_gfn, describe_frames);
+
+static void pass_section(struct vm *vm, const struct frames *frames)
+{
+	struct kvm *kvm = vm->kvm;
+
+	KVM_MMU_LOCK(kvm);
+	kvm_mmu_invalidate_start(kvm);
+	kvm_mmu_invalidate_range_add(kvm, frames->start, frames->end);
+	kvm_mmu_invalidate_end(kvm);
+	KVM_MMU_UNLOCK(kvm);
+}
+
+static void fault_section_with_gfn_test(struct kunit *test)
+{
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread = stop_fault(test, vm);
+
+	pass_section(vm, test->param_value);
+	expect_again(test, FAULT, vm, thread, GFN);
+}
+
+static void fault_section_without_gfn_test(struct kunit *test)
+{
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread = stop_fault(test, vm);
+
+	pass_section(vm, test->param_value);
+	expect_mapped(test, vm, thread);
+}
+#endif
 
 #ifdef CONFIG_X86
 /* Faults that were held off because a section is open. */
@@ -248,7 +368,7 @@ static void fault_in_section_test(struct kunit *test)
 	struct mnk_thread *thread = stop_fault(test, vm);
 	DEFINE_MMU_NOTIFIER_SECTION(section);
 
-	open_section(&section, vm, GFN);
+	open_section(&section, vm, PAGE);
 	mmu_notifier_inject_go(FAULT);
 	expect_held_off(test, vm, thread);
 	mmu_notifier_invalidate_range_end(&section);
@@ -328,7 +448,7 @@ static void fault_beside_section_test(struct kunit *test)
 	struct mnk_thread *thread = stop_fault(test, vm);
 	DEFINE_MMU_NOTIFIER_SECTION(section);
 
-	open_section(&section, vm, GFN + 1);
+	open_section(&section, vm, PAGE + 1);
 	mmu_notifier_inject_go(FAULT);
 	mnk_expect_done(test, thread);
 	mmu_notifier_invalidate_range_end(&section);
@@ -395,7 +515,7 @@ static void flush_in_section_test(struct kunit *test)
 	struct vm *vm = create_unflushed(test, &flushes);
 	DEFINE_MMU_NOTIFIER_SECTION(section);
 
-	open_section(&section, vm, GFN);
+	open_section(&section, vm, PAGE);
 	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 1);
 	mmu_notifier_invalidate_range_end(&section);
 	mmu_notifier_batch_end();
@@ -418,6 +538,7 @@ static void flush_in_delete_test(struct kunit *test)
 	u64 flushes;
 	struct vm *vm = create_unflushed(test, &flushes);
 	struct kvm_userspace_memory_region region = {
+		.guest_phys_addr = BASE * PAGE_SIZE,
 		.userspace_addr = vm->start,
 	};
 
@@ -462,14 +583,16 @@ static void delete_thread(void *data)
 /* Start and end of a section find the same memslots. */
 static void memslots_wait_test(struct kunit *test)
 {
-	struct kvm_userspace_memory_region region = { };
+	struct kvm_userspace_memory_region region = {
+		.guest_phys_addr = BASE * PAGE_SIZE,
+	};
 	struct vm *vm = create_vm(test);
 	struct mnk_thread *thread;
 	DEFINE_MMU_NOTIFIER_SECTION(section);
 
 	region.userspace_addr = vm->start;
 	vm->arg = mnk_user(test, &region, sizeof(region));
-	open_section(&section, vm, GFN);
+	open_section(&section, vm, PAGE);
 	thread = mnk_thread_run(test, delete_thread, vm);
 	mnk_wait_for(test, rcuwait_active(&vm->kvm->mn_memslots_update_rcuwait) ||
 		     completion_done(&thread->done));
@@ -537,7 +660,7 @@ static void cache_range_test(struct kunit *test)
 	struct mnk_thread *thread = stop_cache(test, vm);
 	DEFINE_MMU_NOTIFIER_SECTION(section);
 
-	open_section(&section, vm, GFN);
+	open_section(&section, vm, PAGE);
 	mmu_notifier_invalidate_range_end(&section);
 	expect_again(test, CACHE, vm, thread, vm->addr);
 	expect_cached(test, vm);
@@ -550,7 +673,7 @@ static void cache_in_section_test(struct kunit *test)
 	struct mnk_thread *thread = stop_cache(test, vm);
 	DEFINE_MMU_NOTIFIER_SECTION(section);
 
-	open_section(&section, vm, GFN);
+	open_section(&section, vm, PAGE);
 	mmu_notifier_inject_stop(CACHE, vm->addr);
 	mmu_notifier_inject_go(CACHE);
 	KUNIT_EXPECT_TRUE(test, stops(test, CACHE, thread));
@@ -570,7 +693,7 @@ static void cache_invalid_test(struct kunit *test)
 	mmu_notifier_inject_go(CACHE);
 	mnk_thread_join(test, thread);
 	expect_cached(test, vm);
-	open_section(&section, vm, GFN);
+	open_section(&section, vm, PAGE);
 	KUNIT_EXPECT_FALSE(test, vm->cache.valid);
 	mmu_notifier_invalidate_range_end(&section);
 }
@@ -584,7 +707,14 @@ static void vm_exit(struct kunit *test)
 
 static struct kunit_case kvm_cases[] = {
 	KUNIT_CASE(fault_page_test),
+	KUNIT_CASE(fault_pages_test),
 	KUNIT_CASE(fault_range_test),
+#ifdef CONFIG_KVM_INVALIDATE_BY_GFN
+	KUNIT_CASE(fault_beside_page_test),
+	KUNIT_CASE(fault_beside_range_test),
+	KUNIT_CASE_PARAM(fault_section_with_gfn_test, with_gfn_gen_params),
+	KUNIT_CASE_PARAM(fault_section_without_gfn_test, without_gfn_gen_params),
+#endif
 #ifdef CONFIG_X86
 	KUNIT_CASE(fault_in_section_test),
 	KUNIT_CASE(fault_in_section_locked_test),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * KVM's sequence count: virt/kvm/mmu_notifier.c, and mmu_invalidate_retry_gfn()
- * of include/linux/kvm_host.h.
+ * KVM's sequence counts: virt/kvm/mmu_notifier.c, and mmu_invalidate_retry_gfn()
+ * of include/linux/kvm_host.h. Each guest frame has its own here.
  *
  * A page is a number that grows, 0 is none. Operations replace the page of a
  * guest frame, in a section or with a call of invalidate_page, and free the old
@@ -24,6 +24,7 @@
  * wrong: CALL_LATE		it comes after the page table lock is dropped
  * wrong: NO_IN_PROGRESS	a section holds no fault off
  * wrong: NO_END_BUMP		the end of a section does not move the count
+ * wrong: END_FIRST		it moves that of one frame of the open sections only
  * wrong: RANGE_RESET		a start forgets the ranges of open sections
  */
 #define GFNS	2
@@ -36,7 +37,7 @@ byte freed[GFNS];		/* this page and those before */
 
 /* struct kvm */
 bool mmu_lock;
-byte mmu_invalidate_seq;
+byte mmu_invalidate_seq[GFNS];
 byte mmu_invalidate_in_progress;
 byte mmu_invalidate_range_start, mmu_invalidate_range_end;
 byte spte[GFNS];
@@ -57,9 +58,13 @@ inline free_page()
 
 /* Invalidation. */
 
-inline kvm_mmu_invalidate_bump()
+inline kvm_mmu_invalidate_bump(start, end)
 {
-	mmu_invalidate_seq++
+	frame = start;
+	do
+	:: frame < end -> mmu_invalidate_seq[frame]++; frame++
+	:: else -> break
+	od
 }
 
 inline kvm_mmu_invalidate_start()
@@ -99,8 +104,11 @@ inline kvm_mmu_invalidate_range_add(start, end)
 
 inline kvm_mmu_invalidate_end()
 {
-#ifndef NO_END_BUMP
-	kvm_mmu_invalidate_bump();
+#ifdef END_FIRST
+	kvm_mmu_invalidate_bump(mmu_invalidate_range_start,
+				mmu_invalidate_range_start + 1);
+#elif !defined(NO_END_BUMP)
+	kvm_mmu_invalidate_bump(mmu_invalidate_range_start, mmu_invalidate_range_end);
 #endif
 #ifndef NO_IN_PROGRESS
 	mmu_invalidate_in_progress--
@@ -127,7 +135,7 @@ inline kvm_mn_invalidate_page()
 {
 	spin_lock(mmu_lock);
 #ifndef NO_BUMP
-	kvm_mmu_invalidate_bump();
+	kvm_mmu_invalidate_bump(gfn, gfn + 1);
 #endif
 #ifdef NO_WMB
 	pte[gfn] = 0;
@@ -174,7 +182,7 @@ inline page_operation()
 
 proctype operation()
 {
-	byte gfn, page;
+	byte gfn, page, frame;
 
 	if
 	:: gfn = 0
@@ -192,7 +200,7 @@ proctype operation()
 					 gfn >= mmu_invalidate_range_start &&	\
 					 gfn < mmu_invalidate_range_end)
 #define mmu_invalidate_retry_gfn	(mmu_invalidate_covers_gfn ||		\
-					 mmu_invalidate_seq != mmu_seq)
+					 mmu_invalidate_seq[gfn] != mmu_seq)
 
 inline lookup()
 {
@@ -214,7 +222,7 @@ proctype fault()
 #ifdef NO_RMB
 	   lookup();
 #endif
-	   mmu_seq = mmu_invalidate_seq;
+	   mmu_seq = mmu_invalidate_seq[gfn];
 #ifndef NO_RMB
 	   lookup();
 #endif

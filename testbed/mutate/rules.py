@@ -50,6 +50,8 @@ FIRST_LOOK = """seq = smp_load_acquire(&interval_sub->invalidate_seq);
 SECOND_LOOK = """seq = smp_load_acquire(&interval_sub->invalidate_seq);
 	mi_wait_all(itv, interval_sub);
 	return seq;"""
+PAGE_COUNT = "kvm_mmu_invalidate_bump(kvm, range->start, range->end);"
+MOVED = "mmu_invalidate_gfn_seq(vcpu->kvm, fault->gfn) != fault->mmu_seq"
 STALE = "!mmu_invalidate_retry_gfn(vcpu->kvm, fault->mmu_seq, fault->gfn)"
 PAGE_CACHES = """spin_lock(&kvm->mn_invalidate_lock);
 	kvm->gpc_invalidate_seq++;
@@ -57,7 +59,8 @@ PAGE_CACHES = """spin_lock(&kvm->mn_invalidate_lock);
 
 	gfn_to_pfn_cache_invalidate_start(kvm, start, end);"""
 
-RANGE_END = """kvm_mmu_invalidate_bump(kvm);
+RANGE_END = """kvm_mmu_invalidate_bump(kvm, kvm->mmu_invalidate_range_start,
+				kvm->mmu_invalidate_range_end);
 
 	/*
 	 * The new count before the end of the section: pairs with the smp_rmb()
@@ -166,17 +169,24 @@ RULES = [
 
     # KVM's count moves with a page and at the end of a range (S1, S2); the fault reads it
     # before its lookup, and looks at it again under mmu_lock.
-    (KVM, "kvm_mmu_invalidate_bump(kvm);\n\tkvm->stat.generic.mmu_notifier_page++;",
-     "kvm->stat.generic.mmu_notifier_page++;"),
+    (KVM, PAGE_COUNT, NOTHING),
+    (KVM, PAGE_COUNT, "kvm_mmu_invalidate_bump(kvm, range->start, range->start + 1);"),
     (KVM, RANGE_END, NOTHING),
     (X86, "ret = __kvm_mmu_faultin_pfn(vcpu, fault);",
      "ret = __kvm_mmu_faultin_pfn(vcpu, fault); "
-     "fault->mmu_seq = vcpu->kvm->mmu_invalidate_seq;"),
+     "fault->mmu_seq = mmu_invalidate_gfn_seq(kvm, fault->gfn);"),
     (X86, STALE, "true"),
     (X86, STALE, "!mmu_invalidate_covers_gfn(vcpu->kvm, fault->gfn)"),
-    (X86, STALE, "(vcpu->kvm->mmu_invalidate_seq == fault->mmu_seq)"),
+    (X86, STALE, f"!({MOVED})"),
     # An open section elsewhere makes nobody retry (S3).
-    (X86, STALE, "!mmu_invalidate_retry(vcpu->kvm, fault->mmu_seq)"),
+    (X86, STALE, f"!(vcpu->kvm->mmu_invalidate_in_progress || {MOVED})"),
+    # Of all its frames, and of no others.
+    (KVM, "end - start <= KVM_INVALIDATE_FEW_FRAMES", "false"),
+    (KVM, "kvm_mn_count(kvm_invalidate_frame(kvm, start));", NOTHING),
+    (KVM, "last - block < KVM_INVALIDATE_BLOCKS", "false"),
+    (KVM, "block <= last", "block < last"),
+    (KVM, "kvm_mn_count(kvm_invalidate_block(kvm, block));", NOTHING),
+    (KVM, "kvm_mn_count(&kvm->mmu_invalidate_seqs->all);", NOTHING),
     # Memslots do not change in a section.
     (KVM, MEMSLOTS, NOTHING),
     # The flush that reclaim leaves for later: for a few processes, of what stays locked

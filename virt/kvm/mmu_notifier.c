@@ -8,10 +8,10 @@
  *
  *	fault				invalidation
  *
- *	seq = mmu_invalidate_seq	the core VM clears the entry
+ *	seq = mmu_invalidate_gfn_seq()	the core VM clears the entry
  *	smp_rmb()			mmu_lock
  *	look the page up		smp_wmb()
- *	mmu_lock			mmu_invalidate_seq++
+ *	mmu_lock			move the count
  *	seq changed? retry		drop the sptes
  *	establish the spte		unlock
  *	unlock
@@ -24,6 +24,19 @@
  * and leaves nothing open. A range is announced *before* its entries change, so
  * faults in it are held off until its end by mmu_invalidate_in_progress, and the
  * count is moved at the end for those that looked a page up in between.
+ *
+ * With KVM_INVALIDATE_BY_GFN a fault is retried for its own guest frame, not for
+ * one that reclaim takes elsewhere: an invalidation moves the counts of the frames
+ * it is of. All that a fault found and that does not hold for its frame alone, it
+ * looks up under mmu_lock:
+ *
+ *  - It maps as much at once as the entry does that maps its frame then. Such an
+ *    entry is replaced as a whole, in a section that has the frame, or by a call
+ *    of invalidate_page that has it, under the lock of the page table: the entry
+ *    that is there holds what the fault has found, or the count has moved. One
+ *    that was cleared and whose call waits for mmu_lock is none. (guest_memfd
+ *    tells the size with the page, but has single pages only.)
+ *  - What it prefetches around.
  *
  * Reclaim takes many pages away and waits for the TLBs of the vCPUs once, in
  * flush_batch. Each of its calls that drops an spte moves mn_zapped, under
@@ -58,7 +71,60 @@ static struct kvm *mn_to_kvm(struct mmu_notifier *mn)
 
 /* The sequence count. */
 
-static void kvm_mmu_invalidate_bump(struct kvm *kvm)
+#ifdef CONFIG_KVM_INVALIDATE_BY_GFN
+/* Of more the blocks are counted: no range is more work than this. */
+#define KVM_INVALIDATE_FEW_FRAMES	64
+
+static void kvm_mn_count(unsigned int *seq)
+{
+	WRITE_ONCE(*seq, *seq + 1);
+}
+
+static void kvm_mmu_invalidate_move(struct kvm *kvm, gfn_t start, gfn_t end)
+{
+	gfn_t block = start >> KVM_INVALIDATE_BLOCK_SHIFT;
+	gfn_t last = (end - 1) >> KVM_INVALIDATE_BLOCK_SHIFT;
+
+	if (end - start <= KVM_INVALIDATE_FEW_FRAMES) {
+		for (; start < end; start++)
+			kvm_mn_count(kvm_invalidate_frame(kvm, start));
+	} else if (last - block < KVM_INVALIDATE_BLOCKS) {
+		for (; block <= last; block++)
+			kvm_mn_count(kvm_invalidate_block(kvm, block));
+	} else {
+		kvm_mn_count(&kvm->mmu_invalidate_seqs->all);
+	}
+}
+
+static int kvm_mn_alloc_seqs(struct kvm *kvm)
+{
+	kvm->mmu_invalidate_seqs = kvzalloc_obj(*kvm->mmu_invalidate_seqs,
+						GFP_KERNEL_ACCOUNT);
+	return kvm->mmu_invalidate_seqs ? 0 : -ENOMEM;
+}
+
+static void kvm_mn_free_seqs(struct kvm *kvm)
+{
+	kvfree(kvm->mmu_invalidate_seqs);
+}
+#else
+static void kvm_mmu_invalidate_move(struct kvm *kvm, gfn_t start, gfn_t end)
+{
+	WRITE_ONCE(kvm->mmu_invalidate_seq, kvm->mmu_invalidate_seq + 1);
+}
+
+static int kvm_mn_alloc_seqs(struct kvm *kvm)
+{
+	return 0;
+}
+
+static void kvm_mn_free_seqs(struct kvm *kvm)
+{
+}
+#endif
+
+/* For the guest frames from @start to @end. */
+static void kvm_mmu_invalidate_bump(struct kvm *kvm, gfn_t start, gfn_t end)
 {
 	lockdep_assert_held_write(&kvm->mmu_lock);
 
@@ -68,7 +134,7 @@ static void kvm_mmu_invalidate_bump(struct kvm *kvm)
 	 * the page tables.
 	 */
 	smp_wmb();
-	WRITE_ONCE(kvm->mmu_invalidate_seq, kvm->mmu_invalidate_seq + 1);
+	kvm_mmu_invalidate_move(kvm, start, end);
 }
 
 /**
@@ -126,7 +192,9 @@ void kvm_mmu_invalidate_range_add(struct kvm *kvm, gfn_t start, gfn_t end)
  */
 void kvm_mmu_invalidate_end(struct kvm *kvm)
 {
-	kvm_mmu_invalidate_bump(kvm);
+	/* Of all that are open, and were in the meantime. */
+	kvm_mmu_invalidate_bump(kvm, kvm->mmu_invalidate_range_start,
+				kvm->mmu_invalidate_range_end);
 
 	/*
 	 * The new count before the end of the section: pairs with the smp_rmb()
@@ -167,7 +235,7 @@ bool kvm_mmu_unmap_gfn_range(struct kvm *kvm, struct kvm_gfn_range *range)
  * @defer: owe it instead
  * @may_block: the handler may sleep
  * @lockless: do not take mmu_lock
- * @counted: @on_lock moves the sequence count
+ * @counted: the handler moves the sequence count itself
  * @young: bitmap of pages for the handler
  * @young_start: address of the page of its first bit
  *
@@ -473,8 +541,13 @@ static void kvm_mn_invalidate_range_end(struct mmu_notifier *mn,
 
 static void kvm_mn_on_page(struct kvm *kvm)
 {
-	kvm_mmu_invalidate_bump(kvm);
 	kvm->stat.generic.mmu_notifier_page++;
+}
+
+static bool kvm_mn_unmap_page(struct kvm *kvm, struct kvm_gfn_range *range)
+{
+	kvm_mmu_invalidate_bump(kvm, range->start, range->end);
+	return kvm_unmap_gfn_range(kvm, range);
 }
 
 static __always_inline void kvm_mn_page(struct kvm *kvm, unsigned long start,
@@ -482,7 +555,7 @@ static __always_inline void kvm_mn_page(struct kvm *kvm, unsigned long start,
 {
 	const struct kvm_hva_walk walk = {
 		.on_lock = kvm_mn_on_page,
-		.handler = kvm_unmap_gfn_range,
+		.handler = kvm_mn_unmap_page,
 		.flush = true,
 		.defer = defer,
 		.counted = true,
@@ -635,11 +708,18 @@ static const struct mmu_notifier_ops kvm_mn_ops = {
 	.release		= kvm_mn_release,
 };
 
-/* Before anything that could fail: teardown looks at these in any case. */
-void kvm_mmu_notifier_init(struct kvm *kvm)
+/* Before anything else that could fail: teardown looks at these in any case. */
+int kvm_mmu_notifier_init(struct kvm *kvm)
 {
 	spin_lock_init(&kvm->mn_invalidate_lock);
 	rcuwait_init(&kvm->mn_memslots_update_rcuwait);
+	return kvm_mn_alloc_seqs(kvm);
+}
+
+/* With the VM: sptes are dropped until then. */
+void kvm_mmu_notifier_destroy(struct kvm *kvm)
+{
+	kvm_mn_free_seqs(kvm);
 }
 
 int kvm_mmu_notifier_register(struct kvm *kvm)
