@@ -23,7 +23,7 @@
 #define NR_PAGES	4
 #define LEN		(NR_PAGES * PAGE_SIZE)
 /* The memory of the guest begins with the fourth block of frames that has a count. */
-#define BLOCK		(1UL << 9)
+#define BLOCK		512UL
 #define BASE		(3 * BLOCK)
 #define PAGE		1	/* of the memory, that is faulted in */
 #define GFN		(BASE + PAGE)
