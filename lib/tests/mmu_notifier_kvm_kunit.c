@@ -169,13 +169,14 @@ static struct mnk_thread *stop_fault(struct kunit *test, struct vm *vm)
 	return thread;
 }
 
-/* It goes on, and must look its page up once more. */
-static void expect_again(struct kunit *test, enum mmu_notifier_inject what,
-			 struct vm *vm, struct mnk_thread *thread, u64 where)
+/* It goes on to its end, and looks its page up once more on the way if @again. */
+static void expect_end(struct kunit *test, enum mmu_notifier_inject what,
+		       struct vm *vm, struct mnk_thread *thread, u64 where,
+		       bool again)
 {
 	mmu_notifier_inject_stop(what, where);
 	mmu_notifier_inject_go(what);
-	KUNIT_EXPECT_TRUE(test, stops(test, what, thread));
+	KUNIT_EXPECT_EQ(test, stops(test, what, thread), again);
 	/* Nobody stops any more. */
 	mmu_notifier_inject_stop(what, -1ULL);
 	mmu_notifier_inject_go(what);
@@ -183,18 +184,18 @@ static void expect_again(struct kunit *test, enum mmu_notifier_inject what,
 	KUNIT_EXPECT_EQ(test, vm->ret, 0);
 }
 
+static void expect_again(struct kunit *test, enum mmu_notifier_inject what,
+			 struct vm *vm, struct mnk_thread *thread, u64 where)
+{
+	expect_end(test, what, vm, thread, where, true);
+}
+
 #ifdef CONFIG_KVM_INVALIDATE_BY_GFN
-/* It goes on, and maps what it has found. */
+/* It maps what it has found. */
 static void expect_mapped(struct kunit *test, struct vm *vm,
 			  struct mnk_thread *thread)
 {
-	mmu_notifier_inject_stop(FAULT, GFN);
-	mmu_notifier_inject_go(FAULT);
-	KUNIT_EXPECT_FALSE(test, stops(test, FAULT, thread));
-	mmu_notifier_inject_stop(FAULT, -1ULL);
-	mmu_notifier_inject_go(FAULT);
-	mnk_thread_join(test, thread);
-	KUNIT_EXPECT_EQ(test, vm->ret, 0);
+	expect_end(test, FAULT, vm, thread, GFN, false);
 	KUNIT_EXPECT_EQ(test, READ_ONCE(vm->vcpu->stat.pf_retry_seq), 0);
 }
 #endif
