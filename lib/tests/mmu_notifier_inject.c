@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Take MMU notifier calls away, and stop a KVM fault between its lookup and
- * mmu_lock, or the refresh of a pfn cache likewise: for tests that must see what
- * happens without the one and in the window of the others. Not for production
- * kernels.
+ * mmu_lock, or as soon as it has looked at the VMA, or the refresh of a pfn cache
+ * behind its lookup: for tests that must see what happens without the one and in
+ * the window of the others. Not for production kernels.
  *
  * In debugfs, directory mmu_notifier_inject:
  *
@@ -13,6 +13,10 @@
  * fault_stopped	1 once a fault has stopped; reading waits for that, at most
  *		WAIT_SECONDS, after which it reads 0
  * fault_go	writing anything lets the fault go on
+ * fault_lookups	writing a guest frame counts the lookups of its page by faults,
+ *		which reading tells
+ * vma_gfn, vma_stopped, vma_go	the same for a fault that has looked at the VMA and
+ *		drops mmap_lock; on arm64, whose KVM does that
  */
 #include <linux/completion.h>
 #include <linux/debugfs.h>
@@ -21,8 +25,13 @@
 #include <linux/kprobes.h>
 #include <linux/kvm_host.h>
 #include <linux/mutex.h>
+#include <linux/rwsem.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+
+#ifdef CONFIG_ARM64
+#include <asm/kvm_emulate.h>
+#endif
 
 #include "../../virt/kvm/kvm_mm.h"
 #include "mmu_notifier_inject.h"
@@ -114,9 +123,9 @@ static const struct file_operations mute_fops = {
 /* Lookups that stop. */
 
 /**
- * struct stop - stops one lookup of a page, behind it
+ * struct stop - stops one lookup, behind it
  * @where: what it looks up, NOWHERE if none shall stop
- * @inside: the thread that is in the function that is probed
+ * @inside: the thread that is in the function that is probed, or on its way there
  * @stopped: a lookup has stopped
  * @go: it may go on
  */
@@ -127,7 +136,17 @@ struct stop {
 	struct completion go;
 };
 
-static struct stop stops[MMU_NOTIFIER_INJECT_CACHE + 1];
+static struct stop stops[MMU_NOTIFIER_INJECT_VMA + 1];
+
+/* Lookups of one guest frame by faults. */
+static u64 counted_gfn = NOWHERE;
+static atomic_t lookups;
+
+static bool is_inside(struct stop *stop)
+{
+	return READ_ONCE(stop->inside) == current;
+}
+NOKPROBE_SYMBOL(is_inside);
 
 static void stops_init(void)
 {
@@ -143,8 +162,7 @@ static void stops_init(void)
 /* Is this the lookup that is to stop? One only. */
 static bool is_stop(struct stop *stop, u64 where)
 {
-	if (READ_ONCE(stop->inside) == current ||
-	    where != READ_ONCE(stop->where))
+	if (is_inside(stop) || where != READ_ONCE(stop->where))
 		return false;
 	WRITE_ONCE(stop->where, NOWHERE);
 	return true;
@@ -200,8 +218,12 @@ static kvm_pfn_t faultin_and_stop(const struct kvm_memory_slot *slot, gfn_t gfn,
 
 static int faultin_handler(struct kprobe *probe, struct pt_regs *regs)
 {
-	if (!is_stop(&stops[MMU_NOTIFIER_INJECT_FAULT],
-		     regs_get_kernel_argument(regs, 1)))
+	struct stop *stop = &stops[MMU_NOTIFIER_INJECT_FAULT];
+	gfn_t gfn = regs_get_kernel_argument(regs, 1);
+
+	if (!is_inside(stop) && gfn == READ_ONCE(counted_gfn))
+		atomic_inc(&lookups);
+	if (!is_stop(stop, gfn))
 		return 0;
 	instruction_pointer_set(regs, (unsigned long)faultin_and_stop);
 	return 1;
@@ -245,31 +267,139 @@ static struct kprobe cache_probe = {
 };
 #endif
 
-/* Files. */
-
-static int fault_gfn_set(void *data, u64 gfn)
+#ifdef CONFIG_ARM64
+static void unlock_and_stop(struct rw_semaphore *lock)
 {
-	mmu_notifier_inject_stop(MMU_NOTIFIER_INJECT_FAULT, gfn);
+	up_read(lock);
+	stop_here(&stops[MMU_NOTIFIER_INJECT_VMA]);
+}
+
+/* All unlocks come here; ours is that of a fault which abort_handler() saw. */
+static int unlock_handler(struct kprobe *probe, struct pt_regs *regs)
+{
+	struct stop *stop = &stops[MMU_NOTIFIER_INJECT_VMA];
+
+	if (!is_inside(stop) || regs_get_kernel_argument(regs, 0) !=
+				(unsigned long)&current->mm->mmap_lock)
+		return 0;
+	WRITE_ONCE(stop->inside, NULL);
+	instruction_pointer_set(regs, (unsigned long)unlock_and_stop);
+	return 1;
+}
+NOKPROBE_SYMBOL(unlock_handler);
+
+static struct kprobe unlock_probe = {
+	.symbol_name = "up_read",
+	.pre_handler = unlock_handler,
+	.post_handler = not_optimised,
+	.flags = KPROBE_FLAG_DISABLED,
+};
+
+static int abort_handler(struct kprobe *probe, struct pt_regs *regs)
+{
+	struct kvm_vcpu *vcpu = (void *)regs_get_kernel_argument(regs, 0);
+	struct stop *stop = &stops[MMU_NOTIFIER_INJECT_VMA];
+
+	if (is_stop(stop, gpa_to_gfn(kvm_vcpu_get_fault_ipa(vcpu))))
+		WRITE_ONCE(stop->inside, current);
 	return 0;
 }
-DEFINE_DEBUGFS_ATTRIBUTE(fault_gfn_fops, NULL, fault_gfn_set, "%llu\n");
+NOKPROBE_SYMBOL(abort_handler);
 
-static int fault_stopped_get(void *data, u64 *stopped)
+static struct kprobe abort_probe = {
+	.symbol_name = "kvm_handle_guest_abort",
+	.pre_handler = abort_handler,
+};
+
+/* There are many unlocks: they are looked at while one is waited for. */
+static int watch_unlocks(bool on)
 {
-	struct stop *stop = &stops[MMU_NOTIFIER_INJECT_FAULT];
+	return on ? enable_kprobe(&unlock_probe) :
+		    disable_kprobe(&unlock_probe);
+}
+#else
+static int watch_unlocks(bool on)
+{
+	return 0;
+}
+#endif
+
+/* Files. Those of a stop have it as their data. */
+
+static int stop_gfn_set(void *data, u64 gfn)
+{
+	enum mmu_notifier_inject what = (struct stop *)data - stops;
+
+	mmu_notifier_inject_stop(what, gfn);
+	return what == MMU_NOTIFIER_INJECT_VMA ? watch_unlocks(true) : 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(stop_gfn_fops, NULL, stop_gfn_set, "%llu\n");
+
+static int stop_stopped_get(void *data, u64 *stopped)
+{
+	struct stop *stop = data;
 
 	*stopped = !!wait_for_completion_timeout(&stop->stopped,
 						 WAIT_SECONDS * HZ);
 	return 0;
 }
-DEFINE_DEBUGFS_ATTRIBUTE(fault_stopped_fops, fault_stopped_get, NULL, "%llu\n");
+DEFINE_DEBUGFS_ATTRIBUTE(stop_stopped_fops, stop_stopped_get, NULL, "%llu\n");
 
-static int fault_go_set(void *data, u64 ignored)
+static int stop_go_set(void *data, u64 ignored)
 {
-	mmu_notifier_inject_go(MMU_NOTIFIER_INJECT_FAULT);
+	enum mmu_notifier_inject what = (struct stop *)data - stops;
+
+	mmu_notifier_inject_go(what);
+	return what == MMU_NOTIFIER_INJECT_VMA ? watch_unlocks(false) : 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(stop_go_fops, NULL, stop_go_set, "%llu\n");
+
+static int lookups_get(void *data, u64 *count)
+{
+	*count = atomic_read(&lookups);
 	return 0;
 }
-DEFINE_DEBUGFS_ATTRIBUTE(fault_go_fops, NULL, fault_go_set, "%llu\n");
+
+static int lookups_set(void *data, u64 gfn)
+{
+	atomic_set(&lookups, 0);
+	WRITE_ONCE(counted_gfn, gfn);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(lookups_fops, lookups_get, lookups_set, "%llu\n");
+
+static void create_stop(struct dentry *dir, const char *name,
+			enum mmu_notifier_inject what)
+{
+	static const struct {
+		const char *name;
+		umode_t mode;
+		const struct file_operations *fops;
+	} files[] = {
+		{ "gfn", 0200, &stop_gfn_fops },
+		{ "stopped", 0400, &stop_stopped_fops },
+		{ "go", 0200, &stop_go_fops },
+	};
+	char path[16];
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(files); i++) {
+		snprintf(path, sizeof(path), "%s_%s", name, files[i].name);
+		debugfs_create_file_unsafe(path, files[i].mode, dir,
+					   &stops[what], files[i].fops);
+	}
+}
+
+static struct kprobe *probes[] = {
+	&faultin_probe,
+#ifdef CONFIG_HAVE_KVM_PFNCACHE
+	&cache_probe,
+#endif
+#ifdef CONFIG_ARM64
+	&abort_probe,
+	&unlock_probe,
+#endif
+};
 
 static int __init mmu_notifier_inject_init(void)
 {
@@ -277,24 +407,17 @@ static int __init mmu_notifier_inject_init(void)
 	int ret;
 
 	stops_init();
-	ret = register_kprobe(&faultin_probe);
+	ret = register_kprobes(probes, ARRAY_SIZE(probes));
 	if (ret)
 		return ret;
-#ifdef CONFIG_HAVE_KVM_PFNCACHE
-	ret = register_kprobe(&cache_probe);
-	if (ret) {
-		unregister_kprobe(&faultin_probe);
-		return ret;
-	}
-#endif
 
 	dir = debugfs_create_dir("mmu_notifier_inject", NULL);
 	debugfs_create_file("mute", 0200, dir, NULL, &mute_fops);
-	debugfs_create_file_unsafe("fault_gfn", 0200, dir, NULL,
-				   &fault_gfn_fops);
-	debugfs_create_file_unsafe("fault_stopped", 0400, dir, NULL,
-				   &fault_stopped_fops);
-	debugfs_create_file_unsafe("fault_go", 0200, dir, NULL, &fault_go_fops);
+	create_stop(dir, "fault", MMU_NOTIFIER_INJECT_FAULT);
+	debugfs_create_file_unsafe("fault_lookups", 0600, dir, NULL,
+				   &lookups_fops);
+	if (IS_ENABLED(CONFIG_ARM64))
+		create_stop(dir, "vma", MMU_NOTIFIER_INJECT_VMA);
 	return 0;
 }
 late_initcall(mmu_notifier_inject_init);

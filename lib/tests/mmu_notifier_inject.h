@@ -8,6 +8,7 @@
 enum mmu_notifier_inject {
 	MMU_NOTIFIER_INJECT_FAULT,	/* between the lookup and mmu_lock */
 	MMU_NOTIFIER_INJECT_CACHE,	/* between the lookup and the cache's lock */
+	MMU_NOTIFIER_INJECT_VMA,	/* a fault, between its looks at VMA and page */
 };
 
 void mmu_notifier_inject_stop(enum mmu_notifier_inject what, u64 where);
