@@ -223,11 +223,11 @@ kcsan-kernel: x86-only tree ## Build the kernel that looks for data races (x86-6
 		$(fragments) $(config)/kcsan.config
 
 # Those guests that go on, three or the only one, are larger than the host.
-run-debug: debug-kernel ## A small guest swaps on the debug kernel (5 minutes; MEMORY= FAULT=)
+run-debug: debug-kernel ## A small guest swaps on the debug kernel (5 minutes; MEMORY= FAULT=, which take up to 40)
 	@$(py) $(bed)/machine/run.py --kernel $(BUILD)/debug$(on) --out $(BUILD)/run-debug$(on) \
 		--job small-guest --host-mb 384 --guest-mb $(if $(filter-out memslots,$(FAULT)),139,416) \
 		$(call opt,MEMORY,--memory) $(call opt,FAULT,--fault) \
-		--passes 1 --silence 600 --limit 1200
+		--passes 1 --silence 600 --limit $(if $(filter-out memslots,$(FAULT)),3600,1200)
 
 check-debug: debug-kernel ## KUnit, races, samples and the mirror on the kernel with lockdep and KASAN
 	@$(py) $(bed)/check.py --kernel debug$(on) $(BUILD) $(or $(checks_$(ARCH)),$(checked_debug))

@@ -181,16 +181,22 @@ static void report_mismatch(struct vcpu *vcpu)
 	}
 }
 
-static void progress(const struct vcpu *vcpu, long pass)
+static int progress_due(void)
 {
 	static _Atomic time_t last;
 	time_t now = clock_seconds();
 
 	if (now < last + 2)
-		return;
+		return 0;
 	last = now;
-	report("progress", "vcpu %d, pass %ld of %ld, %u pages left", vcpu->number, pass,
-	       options.passes, block_of(vcpu)[SG_LEFT / 4]);
+	return 1;
+}
+
+static void progress(const struct vcpu *vcpu, long pass)
+{
+	if (progress_due())
+		report("progress", "vcpu %d, pass %ld of %ld, %u pages left", vcpu->number, pass,
+		       options.passes, block_of(vcpu)[SG_LEFT / 4]);
 }
 
 /* Returns 1 when the guest says that the pass is done. */
@@ -265,6 +271,9 @@ static void verify_from_host(struct vcpu *vcpu)
 		uint32_t address = vcpu->start + page * PAGE;
 		const uint32_t *at = (uint32_t *)(memory + address);
 
+		if (!(page % SG_PROGRESS_PAGES) && progress_due())
+			report("progress", "vcpu %d, read by the host, %u pages left",
+			       vcpu->number, vcpu->pages - page);
 		for (uint32_t i = 0; i < PAGE / 4; i++) {
 			uint32_t expected = (address * factor() ^ key) + i / (SG_RUN_BYTES / 4);
 
