@@ -34,6 +34,7 @@ import picture  # noqa: E402
 # In the order of loading.
 KVM = ["irqbypass.ko", "kvm.ko", "kvm-amd.ko"]
 MODULE = "mn_bench.ko"
+HOLD = "mn_hold.ko"
 MACHINE = ["--icount", "--limit", "1800"]
 GUEST = ["--job", "small-guest", "--host-mb", "160", "--guest-mb", "192", "--silence", "600"]
 # What reclaim needs itself while pages wait for the disk.
@@ -94,19 +95,19 @@ class Bench:
         for kernel, built in self.kernels.items():
             where = os.path.dirname(self.module(kernel))
             os.makedirs(where, exist_ok=True)
-            for name in ("mn_bench.c", "mn_bench.h"):
+            for name in ("mn_bench.c", "mn_bench.h", "mn_hold.c"):
                 shutil.copy(os.path.join(HERE, name), where)
             with open(os.path.join(where, "Makefile"), "w", encoding="utf-8") as file:
-                file.write(f"obj-m := {MODULE[:-3]}.o\n")
+                file.write(f"obj-m := {MODULE[:-3]}.o {HOLD[:-3]}.o\n")
             pair.call(["make", "-C", built, f"M={where}", "ARCH=x86_64", "modules"],
-                      os.path.join(where, "build.log"), f"Building {MODULE} for {kernel}")
+                      os.path.join(where, "build.log"), f"Building the modules for {kernel}")
 
-    def module(self, kernel):
-        return os.path.join(self.out, "module", kernel, MODULE)
+    def module(self, kernel, name=MODULE):
+        return os.path.join(self.out, "module", kernel, name)
 
     def machine(self, kernel, name, words, more):
         """Values that one run in the machine reports; MORE: modules beside KVM's."""
-        more = {module: self.module(kernel) for module in more}
+        more = {module: self.module(kernel, module) for module in more}
         loaded = [] if kernel == measures.LIMIT else modules(self.kernels[kernel], more)
         out = os.path.join(self.out, "run", kernel, name)
         os.makedirs(out, exist_ok=True)
@@ -226,6 +227,25 @@ def smp(bench):
                        "--vcpus", str(cpus))
 
 
+def hold_values(values, cpus):
+    number = numbers(values)
+    if not number["read.count"] or number["read.missed"]:
+        raise pair.PairError(f"Reclaim held {number['read.count']} locks of page tables, "
+                             f"{number['read.missed']} calls were missed.")
+    return {f"hold.{cpus}.mean": number["read.total_ns"] / number["read.count"],
+            f"hold.{cpus}.longest": number["read.longest_ns"]}
+
+
+def hold(bench):
+    """The same with probes: how long reclaim holds the lock of a page table"""
+    for turn in range(1, bench.turns + 1):
+        for cpus in measures.HELD:
+            bench.both(f"hold-{cpus}-{turn}", lambda values, cpus=cpus: hold_values(values, cpus),
+                       *GUEST, "--passes", "1", "--seed", str(turn), "--cpus", str(cpus),
+                       "--vcpus", str(max(cpus, 2)), "--read", "/sys/kernel/debug/mn_hold",
+                       more=[HOLD])
+
+
 def event_values(values):
     """Counts a page swapped out, by probes, whose cost forbids counting instructions."""
     number = numbers(values)
@@ -333,7 +353,7 @@ def notifier(bench):
 
 
 # A group of measures each, and its usual minutes on two cores.
-GROUPS = [(guest, 6), (smp, 4), (events, 4), (pages, 3), (process, 1), (vmas, 1), (notifier, 1)]
+GROUPS = [(guest, 6), (smp, 4), (hold, 4), (events, 4), (pages, 3), (process, 1), (vmas, 1), (notifier, 1)]
 
 
 def report(bench, groups):

@@ -43,6 +43,15 @@ def smp(cpus):
     ]
 
 
+HELD = (1, *CPUS)
+
+
+def hold(cpus):
+    what = f"guest swapping, {cpus} CPU{'s' if cpus > 1 else ''}: reclaim holds a page table's lock"
+    return [Measure(f"hold.{cpus}.mean", f"{what}, mean: instructions", 1),
+            Measure(f"hold.{cpus}.longest", f"{what}, longest: instructions", 1)]
+
+
 OPERATIONS = {"cow": "a copy-on-write fault", "munmap": "munmap of a page",
               "mprotect": "mprotect of a page", "dontneed": "MADV_DONTNEED of a page",
               "fork": "fork with 1024 pages"}
@@ -87,6 +96,7 @@ MEASURES = [
     *guest("zram", 0.85),
     *guest("disk", 0.80),
     *(measure for cpus in CPUS for measure in smp(cpus)),
+    *(measure for cpus in HELD for measure in hold(cpus)),
     Measure("events.locks", "guest swapping: mmu_lock taken for writing, a page", 0.5),
     Measure("events.aging", "guest swapping: aging calls a page", 1 / 3),
     Measure("events.calls", "guest swapping: calls of the notifiers, a page"),

@@ -32,6 +32,7 @@ EVENTS = {
     "trace.mn_probe/__mmu_notifier_test_young.total": "10",
     "trace.mn_probe/__mmu_notifier_range_start.total": "60",
 }
+HOLD = {"read.count": "4", "read.total_ns": "100", "read.longest_ns": "70", "read.missed": "0"}
 COSTS = {f"{who}.{name}": str(1000 + more + number)
          for who, more in (("nobody", 0), ("other", 10), ("outside", 210), ("inside", 310))
          for number, name in enumerate(measures.OPERATIONS)}
@@ -132,6 +133,14 @@ class Values(unittest.TestCase):
         with self.assertRaisesRegex(pair.PairError, "9 events"):
             bench.event_values({**EVENTS, key: "9"})
 
+    def test_hold(self):
+        self.assertEqual(bench.hold_values(HOLD, 2), {"hold.2.mean": 25, "hold.2.longest": 70})
+
+    def test_holds_that_were_missed_are_an_error(self):
+        for key, value in (("read.count", "0"), ("read.missed", "3")):
+            with self.assertRaisesRegex(pair.PairError, "held . locks|3 calls"):
+                bench.hold_values({**HOLD, key: value}, 1)
+
     def test_process_tells_what_is_added(self):
         found = bench.process_values(COSTS)
         self.assertEqual(found["process.nobody.cow"], 1000)
@@ -228,6 +237,7 @@ class Table(unittest.TestCase):
         self.assertLessEqual(set(bench.process_values(COSTS)), keys)
         self.assertLessEqual(set(bench.guest_values(GUEST, "disk")), keys)
         self.assertLessEqual(set(bench.event_values(EVENTS)), keys)
+        self.assertLessEqual(set(bench.hold_values(HOLD, 4)), keys)
 
     def test_csv(self):
         with tempfile.TemporaryDirectory() as folder:

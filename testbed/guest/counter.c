@@ -72,7 +72,7 @@ static void add_number_file(struct counters *set, const char *dir, const char *n
 		counter_add(set, name, value);
 }
 
-static void add_directory(struct counters *set, const char *dir)
+void directory_counters(struct counters *set, const char *dir)
 {
 	struct dirent *file;
 	DIR *open_dir = opendir(dir);
@@ -98,7 +98,7 @@ void kvm_counters(struct counters *set, int pid)
 		if (strncmp(vm->d_name, prefix, strlen(prefix)))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", KVM_DIR, vm->d_name);
-		add_directory(set, path);
+		directory_counters(set, path);
 	}
 	closedir(dir);
 }

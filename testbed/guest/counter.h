@@ -16,7 +16,9 @@ long long counter_get(const struct counters *set, const char *name);
 /* Reports each as "<prefix>.<name> <value>". */
 void counter_report(const struct counters *set, const char *prefix);
 
-/* Adds every single-number file of the VMs that process @pid created. */
+/* Adds every file of directory @dir that is a single number. */
+void directory_counters(struct counters *set, const char *dir);
+/* The same of the VMs that process @pid created. */
 void kvm_counters(struct counters *set, int pid);
 /* Adds what debugfs tells of the MMU notifiers of process @pid. */
 void subscriber_counters(struct counters *set, int pid);

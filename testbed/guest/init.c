@@ -110,6 +110,19 @@ static void load_modules(const char *list)
 	free(text);
 }
 
+/* mn.read=/directory: its numbers when the job has ended. */
+static void read_directory(const char *dir)
+{
+	static struct counters found;
+
+	if (!*dir)
+		return;
+	directory_counters(&found, dir);
+	if (!found.count)
+		fail("%s has no file with a number", dir);
+	counter_report(&found, "read");
+}
+
 int main(void)
 {
 	report_quit = power_off;
@@ -129,6 +142,7 @@ int main(void)
 	time_report();
 	vmstat_report("vmstat");
 	trace_report();
+	read_directory(param("read", ""));
 	pass();
 	power_off(0);
 }

@@ -38,8 +38,8 @@ JOBS = {
 # Options handed to init as mn.<key>=<value> when given.
 COUNTS = ["guests", "passes", "percent", "vcpus", "operations", "broken", "blind",
           "page_alone", "stop", "memcg_mb", "give_up", "subscribers"]
-FORWARDED = COUNTS + ["mode", "churn", "corrupt", "trace", "probe", "write", "exec", "silence",
-                      "modules", "qemu_args", "guest_append", "guest_loglevel"]
+FORWARDED = COUNTS + ["mode", "churn", "corrupt", "trace", "probe", "read", "write", "exec",
+                      "silence", "modules", "qemu_args", "guest_append", "guest_loglevel"]
 # What turns the lists of pages into which.
 LRUS = {"mglru": "/sys/kernel/mm/lru_gen/enabled:y", "classic": "/sys/kernel/mm/lru_gen/enabled:n"}
 
