@@ -46,6 +46,13 @@ static void remove(void *data)
 	set_cpus_allowed_ptr(current, cpu_possible_mask);
 }
 
+/* First of all in a test: it is skipped where there are no traps, and leaves nothing. */
+void mnk_trap_require(struct kunit *test)
+{
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "needs two CPUs");
+}
+
 /* The test stays on one CPU from here on, and a thread that is stopped on another. */
 struct mnk_trap *mnk_trap_set(struct kunit *test, void *word, int len, int type)
 {
@@ -53,8 +60,6 @@ struct mnk_trap *mnk_trap_set(struct kunit *test, void *word, int len, int type)
 	struct perf_event_attr attr;
 
 	KUNIT_ASSERT_NOT_NULL(test, trap);
-	if (num_online_cpus() < 2)
-		kunit_skip(test, "needs two CPUs");
 	trap->test_cpu = cpumask_first(cpu_online_mask);
 	trap->cpu = cpumask_next(trap->test_cpu, cpu_online_mask);
 
@@ -63,8 +68,8 @@ struct mnk_trap *mnk_trap_set(struct kunit *test, void *word, int len, int type)
 	attr.bp_len = len;
 	attr.bp_type = type;
 	trap->events = register_wide_hw_breakpoint(&attr, stop, trap);
-	if (IS_ERR_PCPU(trap->events))
-		kunit_skip(test, "no debug register is free");
+	KUNIT_ASSERT_FALSE_MSG(test, IS_ERR_PCPU(trap->events),
+			       "no debug register is free");
 	set_cpus_allowed_ptr(current, cpumask_of(trap->test_cpu));
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, remove, trap));
 	return trap;
@@ -72,9 +77,14 @@ struct mnk_trap *mnk_trap_set(struct kunit *test, void *word, int len, int type)
 
 #else
 
-struct mnk_trap *mnk_trap_set(struct kunit *test, void *word, int len, int type)
+void mnk_trap_require(struct kunit *test)
 {
 	kunit_skip(test, "no debug registers that stop behind an access");
+}
+
+struct mnk_trap *mnk_trap_set(struct kunit *test, void *word, int len, int type)
+{
+	return NULL;
 }
 
 #endif

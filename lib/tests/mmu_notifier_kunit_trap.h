@@ -32,6 +32,7 @@ struct mnk_trap {
 	int cpu;
 };
 
+void mnk_trap_require(struct kunit *test);
 struct mnk_trap *mnk_trap_set(struct kunit *test, void *word, int len, int type);
 void mnk_trap_me(struct mnk_trap *trap);
 void mnk_trap_wait(struct kunit *test, struct mnk_trap *trap,

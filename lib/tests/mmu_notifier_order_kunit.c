@@ -41,10 +41,13 @@ struct order {
 	unsigned long ret;
 };
 
+/* Of tests with a trap. */
 static struct order *order_setup(struct kunit *test)
 {
-	struct order *o = kunit_kzalloc(test, sizeof(*o), GFP_KERNEL);
+	struct order *o;
 
+	mnk_trap_require(test);
+	o = kunit_kzalloc(test, sizeof(*o), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, o);
 	o->mm = mnk_mm(test);
 	init_completion(&o->begin);
@@ -287,12 +290,19 @@ static const struct mmu_interval_notifier_ops interval_ops = {
 	.invalidate = invalidate,
 };
 
+static void remove(void *data)
+{
+	mmu_interval_notifier_remove(data);
+}
+
 static void insert(struct kunit *test, struct order *o)
 {
 	KUNIT_ASSERT_EQ(test, 0,
 			mmu_interval_notifier_insert(&o->itv, o->mm,
 						     MNK_ADDR(0), PAGE_SIZE,
 						     &interval_ops));
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, remove, &o->itv));
 }
 
 /* The list of a lane, as the only section on it knows it. */
@@ -333,7 +343,6 @@ static void read_before_look_test(struct kunit *test)
 	mnk_thread_join(test, thread);
 	KUNIT_EXPECT_TRUE(test, mmu_interval_read_retry(&o->itv, o->ret));
 	mmu_notifier_invalidate_range_end(&section);
-	mmu_interval_notifier_remove(&o->itv);
 }
 
 static struct kunit_case order_cases[] = {
