@@ -256,6 +256,19 @@ static void check_page_call(struct mnk_sub *sub, const struct mnk_call *call)
 		atomic_inc(&sub->violations);
 }
 
+/* Somebody else drops it soon, khugepaged for one; who has called us does not. */
+static bool stays_locked(struct mnk_sub *sub, unsigned long addr)
+{
+	bool locked = true;
+	int looks;
+
+	for (looks = 0; locked && looks < 10000; looks++) {
+		cpu_relax();
+		mnk_look(sub->mn.mm, addr, &locked);
+	}
+	return locked;
+}
+
 /* Remembers for each kind of callback what the entry looked like then. */
 static void look_in_callback(struct mnk_sub *sub, const struct mnk_call *call)
 {
@@ -267,6 +280,9 @@ static void look_in_callback(struct mnk_sub *sub, const struct mnk_call *call)
 	if (call->kind == MNK_PAGE || call->kind == MNK_PAGE_BATCHED)
 		check_page_call(sub, call);
 	view->entry[call->kind] = mnk_look(sub->mn.mm, view->addr, &locked);
+	/* Sections are not called under it. */
+	if (locked && call->kind <= MNK_END)
+		locked = stays_locked(sub, view->addr);
 	view->locked[call->kind] = locked;
 }
 
