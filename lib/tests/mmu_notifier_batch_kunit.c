@@ -403,6 +403,7 @@ static void read_thread(void *data)
 	for (offset = 0; offset < LEN; offset += PAGE_SIZE)
 		if (get_user(c, start + offset))
 			break;
+	(void)c;
 	kthread_unuse_mm(reader->process->mm);
 }
 
