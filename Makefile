@@ -236,7 +236,7 @@ check-kcsan: kcsan-kernel ## The same tests, data races looked for (x86-64)
 	@$(py) $(bed)/check.py --kernel kcsan $(BUILD) $(checked_debug)
 
 lint: tree mainline ## What the kernel's own tools say, of ours and of mainline (15 minutes; TOOLS="checkpatch sparse ...")
-	@$(bed)/deps $(BUILD) $(linters) sparse python3-sphinx
+	@$(bed)/deps $(BUILD) $(linters) sparse python3-sphinx ocaml-nox ocaml-findlib
 	@$(py) $(bed)/lint/lint.py $(BUILD) $(TOOLS)
 
 clean: ## Delete everything that was built, keep what was downloaded
