@@ -4,6 +4,9 @@
  * reverse mapping returns with it, or aging has got it by trying, to where it is
  * dropped. Files of /sys/kernel/debug/mn_hold: how often, nanoseconds of all, of
  * the longest. Probes functions that mainline and ours have in common.
+ *
+ * An emulator that runs the CPUs by turns may run another one while the lock is
+ * held. That takes longer than anything reclaim does, and is counted apart.
  */
 #include <linux/debugfs.h>
 #include <linux/kprobes.h>
@@ -13,23 +16,23 @@
 #include <linux/rmap.h>
 #include <linux/sched/clock.h>
 #include <linux/sizes.h>
+#include <linux/time64.h>
+
+#define LONGEST_NS	NSEC_PER_MSEC
 
 /* A CPU in reclaim holds one such lock at a time; its interrupts take none. */
 struct mnh {
 	spinlock_t *lock;
 	u64 since;
-	u64 count, total, longest;
+	u64 count, total, longest, interrupted;
 };
 
 static DEFINE_PER_CPU(struct mnh, holds);
 
-/* A walk that goes on returns several times with one lock. */
 static void begin_hold(spinlock_t *lock)
 {
 	struct mnh *hold = this_cpu_ptr(&holds);
 
-	if (hold->lock == lock)
-		return;
 	hold->lock = lock;
 	hold->since = local_clock();
 }
@@ -45,6 +48,10 @@ static int end_hold(struct kprobe *probe, struct pt_regs *regs)
 		return 0;
 	time = local_clock() - hold->since;
 	hold->lock = NULL;
+	if (time > LONGEST_NS) {
+		hold->interrupted++;
+		return 0;
+	}
 	hold->count++;
 	hold->total += time;
 	hold->longest = max(hold->longest, time);
@@ -52,28 +59,49 @@ static int end_hold(struct kprobe *probe, struct pt_regs *regs)
 }
 NOKPROBE_SYMBOL(end_hold);
 
-/* The argument, for the return. */
-static int keep_argument(struct kretprobe_instance *instance, struct pt_regs *regs)
+/* For the return: the argument, and the lock that a walk holds already. */
+struct call {
+	void *argument;
+	spinlock_t *held;
+};
+
+static int keep_walk(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
-	*(unsigned long *)instance->data = regs_get_kernel_argument(regs, 0);
+	struct page_vma_mapped_walk *walk = (void *)regs_get_kernel_argument(regs, 0);
+	struct call *call = (void *)instance->data;
+
+	*call = (struct call){ walk, walk->ptl };
 	return 0;
 }
-NOKPROBE_SYMBOL(keep_argument);
+NOKPROBE_SYMBOL(keep_walk);
 
 static int walk_returns(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
-	struct page_vma_mapped_walk *walk = *(void **)instance->data;
+	struct call *call = (void *)instance->data;
+	struct page_vma_mapped_walk *walk = call->argument;
 
-	if ((bool)regs_return_value(regs) && walk->ptl)
+	if (!(bool)regs_return_value(regs) || !walk->ptl)
+		return 0;
+	/* One that goes on may have dropped the lock, and taken that of the next table. */
+	if (walk->ptl != call->held || !this_cpu_read(holds.lock))
 		begin_hold(walk->ptl);
 	return 0;
 }
 NOKPROBE_SYMBOL(walk_returns);
 
+static int keep_lock(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	struct call *call = (void *)instance->data;
+
+	call->argument = (void *)regs_get_kernel_argument(regs, 0);
+	return 0;
+}
+NOKPROBE_SYMBOL(keep_lock);
+
 /* Locks within a struct page are those of page tables. */
 static int trylock_returns(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
-	spinlock_t *lock = *(void **)instance->data;
+	spinlock_t *lock = ((struct call *)instance->data)->argument;
 
 	if ((bool)regs_return_value(regs) && (unsigned long)lock >= VMEMMAP_START &&
 	    (unsigned long)lock < VMEMMAP_START + SZ_1T)
@@ -84,16 +112,16 @@ NOKPROBE_SYMBOL(trylock_returns);
 
 static struct kretprobe walk_probe = {
 	.kp.symbol_name = "page_vma_mapped_walk",
-	.entry_handler = keep_argument,
+	.entry_handler = keep_walk,
 	.handler = walk_returns,
-	.data_size = sizeof(unsigned long),
+	.data_size = sizeof(struct call),
 };
 
 static struct kretprobe trylock_probe = {
 	.kp.symbol_name = "_raw_spin_trylock",
-	.entry_handler = keep_argument,
+	.entry_handler = keep_lock,
 	.handler = trylock_returns,
-	.data_size = sizeof(unsigned long),
+	.data_size = sizeof(struct call),
 };
 
 static struct kprobe unlock_probe = {
@@ -136,6 +164,17 @@ static int longest_get(void *unused, u64 *value)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(longest_fops, longest_get, NULL, "%llu\n");
 
+static int interrupted_get(void *unused, u64 *value)
+{
+	int cpu;
+
+	*value = 0;
+	for_each_possible_cpu(cpu)
+		*value += per_cpu(holds, cpu).interrupted;
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(interrupted_fops, interrupted_get, NULL, "%llu\n");
+
 /* Calls that found no room to keep their argument. */
 static int missed_get(void *unused, u64 *value)
 {
@@ -161,6 +200,8 @@ static int __init mn_hold_init(void)
 	debugfs_create_file_unsafe("count", 0400, dir, NULL, &count_fops);
 	debugfs_create_file_unsafe("total_ns", 0400, dir, NULL, &total_fops);
 	debugfs_create_file_unsafe("longest_ns", 0400, dir, NULL, &longest_fops);
+	debugfs_create_file_unsafe("interrupted", 0400, dir, NULL,
+				   &interrupted_fops);
 	debugfs_create_file_unsafe("missed", 0400, dir, NULL, &missed_fops);
 	return 0;
 }
