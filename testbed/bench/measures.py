@@ -47,9 +47,14 @@ HELD = (1, *CPUS)
 
 
 def hold(cpus):
-    what = f"guest swapping, {cpus} CPU{'s' if cpus > 1 else ''}: reclaim holds a page table's lock"
-    return [Measure(f"hold.{cpus}.mean", f"{what}, mean: instructions", 1),
-            Measure(f"hold.{cpus}.longest", f"{what}, longest: instructions", 1)]
+    """Of several CPUs the longest is as long as the emulator lets another one run."""
+    what = "guest swapping, reclaim holds a page table's lock,"
+    if cpus == 1:
+        return [Measure("hold.1.mean", f"{what} mean: instructions", 1),
+                Measure("hold.1.longest", f"{what} longest: instructions", 1)]
+    return [Measure(f"hold.{cpus}.mean", f"{what} {cpus} CPUs, mean: instructions", 1),
+            Measure(f"hold.{cpus}.stretched",
+                    f"{what} {cpus} CPUs: over 1,000,000, of a million", 1)]
 
 
 OPERATIONS = {"cow": "a copy-on-write fault", "munmap": "munmap of a page",

@@ -135,7 +135,8 @@ class Values(unittest.TestCase):
             bench.event_values({**EVENTS, key: "9"})
 
     def test_hold(self):
-        self.assertEqual(bench.hold_values(HOLD, 2), {"hold.2.mean": 25, "hold.2.longest": 70})
+        self.assertEqual(bench.hold_values(HOLD, 1), {"hold.1.mean": 25, "hold.1.longest": 70})
+        self.assertEqual(bench.hold_values(HOLD, 2), {"hold.2.mean": 25, "hold.2.stretched": 750})
 
     def test_holds_that_were_missed_are_an_error(self):
         for key, value in (("read.count", "0"), ("read.missed", "7"), ("read.interrupted", "7")):
@@ -238,7 +239,8 @@ class Table(unittest.TestCase):
         self.assertLessEqual(set(bench.process_values(COSTS)), keys)
         self.assertLessEqual(set(bench.guest_values(GUEST, "disk")), keys)
         self.assertLessEqual(set(bench.event_values(EVENTS)), keys)
-        self.assertLessEqual(set(bench.hold_values(HOLD, 4)), keys)
+        for cpus in measures.HELD:
+            self.assertLessEqual(set(bench.hold_values(HOLD, cpus)), keys)
 
     def test_csv(self):
         with tempfile.TemporaryDirectory() as folder:
