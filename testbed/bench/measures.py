@@ -172,17 +172,17 @@ class Row:
         return self.spread is not None and self.spread > STEADY
 
     def word(self):
-        """Where ours stands; what is within the spread is neither ahead nor behind."""
+        """Where ours stands; when turns may differ on that, neither ahead nor behind."""
         if not self.turns:
             return "not measured"
         if self.ratio is None:
             return "BEHIND" if self.ours > self.mainline else "even"
-        noise = max(EVEN, self.spread or 0)
-        if self.ratio > 1 + noise:
+        spread = self.spread or 0
+        if self.ratio * (1 - spread) > 1 + EVEN:
             return "BEHIND"
         if self.meets_aim():
             return "aim met"
-        return "ahead" if self.ratio < 1 - noise else "even"
+        return "ahead" if self.ratio * (1 + spread) < 1 - EVEN else "even"
 
     def meets_aim(self):
         aim = self.measure.aim

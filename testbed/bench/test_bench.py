@@ -65,6 +65,9 @@ class Words(unittest.TestCase):
     def test_within_the_spread_is_even(self):
         self.assertEqual(row([100, 100], [90, 112]).word(), "even")
         self.assertEqual(row([100, 100], [99, 88]).word(), "ahead")
+        # Ten times as much in one turn as in another, and still next to nothing.
+        self.assertEqual(row([1000, 1000], [20, 1], aim=0).word(), "ahead")
+        self.assertEqual(row([100, 100], [190, 111]).word(), "BEHIND")
 
     def test_for_nothing(self):
         free = measures.Measure("x.y", "text", measures.LIMIT)
