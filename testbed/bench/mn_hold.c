@@ -131,27 +131,18 @@ static struct kprobe unlock_probe = {
 
 static struct kretprobe *returns[] = { &walk_probe, &trylock_probe };
 
-static int count_get(void *unused, u64 *value)
+/* Of a field of all CPUs. */
+static int sum_get(void *data, u64 *value)
 {
+	u64 __percpu *field = (u64 __percpu __force *)data;
 	int cpu;
 
 	*value = 0;
 	for_each_possible_cpu(cpu)
-		*value += per_cpu(holds, cpu).count;
+		*value += *per_cpu_ptr(field, cpu);
 	return 0;
 }
-DEFINE_DEBUGFS_ATTRIBUTE(count_fops, count_get, NULL, "%llu\n");
-
-static int total_get(void *unused, u64 *value)
-{
-	int cpu;
-
-	*value = 0;
-	for_each_possible_cpu(cpu)
-		*value += per_cpu(holds, cpu).total;
-	return 0;
-}
-DEFINE_DEBUGFS_ATTRIBUTE(total_fops, total_get, NULL, "%llu\n");
+DEFINE_DEBUGFS_ATTRIBUTE(sum_fops, sum_get, NULL, "%llu\n");
 
 static int longest_get(void *unused, u64 *value)
 {
@@ -164,17 +155,6 @@ static int longest_get(void *unused, u64 *value)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(longest_fops, longest_get, NULL, "%llu\n");
 
-static int interrupted_get(void *unused, u64 *value)
-{
-	int cpu;
-
-	*value = 0;
-	for_each_possible_cpu(cpu)
-		*value += per_cpu(holds, cpu).interrupted;
-	return 0;
-}
-DEFINE_DEBUGFS_ATTRIBUTE(interrupted_fops, interrupted_get, NULL, "%llu\n");
-
 /* Calls that found no room to keep their argument. */
 static int missed_get(void *unused, u64 *value)
 {
@@ -182,6 +162,11 @@ static int missed_get(void *unused, u64 *value)
 	return 0;
 }
 DEFINE_DEBUGFS_ATTRIBUTE(missed_fops, missed_get, NULL, "%llu\n");
+
+static void create_sum(struct dentry *dir, const char *name, u64 __percpu *field)
+{
+	debugfs_create_file_unsafe(name, 0400, dir, (void __force *)field, &sum_fops);
+}
 
 static int __init mn_hold_init(void)
 {
@@ -197,11 +182,10 @@ static int __init mn_hold_init(void)
 		return ret;
 	}
 	dir = debugfs_create_dir("mn_hold", NULL);
-	debugfs_create_file_unsafe("count", 0400, dir, NULL, &count_fops);
-	debugfs_create_file_unsafe("total_ns", 0400, dir, NULL, &total_fops);
+	create_sum(dir, "count", &holds.count);
+	create_sum(dir, "total_ns", &holds.total);
+	create_sum(dir, "interrupted", &holds.interrupted);
 	debugfs_create_file_unsafe("longest_ns", 0400, dir, NULL, &longest_fops);
-	debugfs_create_file_unsafe("interrupted", 0400, dir, NULL,
-				   &interrupted_fops);
 	debugfs_create_file_unsafe("missed", 0400, dir, NULL, &missed_fops);
 	return 0;
 }
