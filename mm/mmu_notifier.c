@@ -26,8 +26,9 @@
  * An entry that is unlinked while a walk stands on it keeps its successor, and
  * who was on the list then cannot be freed before that walk has ended.
  *
- * The counters belong to the mm, so nobody waits for callbacks of another one. A
- * walk costs two atomic operations, however many subscriptions it calls.
+ * The counters belong to the mm, so nobody waits for callbacks of another one,
+ * but for those that must not sleep: RCU does not tell processes apart. A walk
+ * costs two atomic operations, however many subscriptions it calls.
  *
  * Registration in the middle of sections
  * --------------------------------------
@@ -55,6 +56,7 @@
  */
 
 #include <linux/bitmap.h>
+#include <linux/cpu.h>
 #include <linux/export.h>
 #include <linux/hugetlb.h>
 #include <linux/mm.h>
@@ -438,7 +440,6 @@ int __mmu_notifier_range_start(struct mmu_notifier_range *range)
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
 	return ret;
 }
-EXPORT_SYMBOL_GPL(__mmu_notifier_range_start);
 
 /**
  * __mmu_notifier_range_end - call the subscribers that heard the start
@@ -460,7 +461,6 @@ void __mmu_notifier_range_end(struct mmu_notifier_range *range)
 	mn_range_end(subs, range);
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
 }
-EXPORT_SYMBOL_GPL(__mmu_notifier_range_end);
 
 /* Callbacks that do not sleep. */
 
@@ -533,7 +533,6 @@ void __mmu_notifier_invalidate_page(const struct mmu_notifier_range *range,
 {
 	mn_walk_page(range, address, nr_pages, false);
 }
-EXPORT_SYMBOL_GPL(__mmu_notifier_invalidate_page);
 
 static bool mn_batch_owes(const struct mmu_notifier_batch *batch,
 			  const struct mm_struct *mm)
@@ -569,7 +568,6 @@ void __mmu_notifier_invalidate_page_batched(const struct mmu_notifier_range *ran
 		batch->mms[batch->nr++] = mm;
 	}
 }
-EXPORT_SYMBOL_GPL(__mmu_notifier_invalidate_page_batched);
 
 /**
  * __mmu_notifier_may_wait - does somebody wait in the section of a small folio?
@@ -592,7 +590,17 @@ bool __mmu_notifier_may_wait(struct mm_struct *mm)
 	return READ_ONCE(subs->intervals);
 }
 
-static void mn_flush(struct mm_struct *mm)
+/**
+ * __mmu_notifier_flush_pending - wait for the hardware of secondary MMUs
+ * @mm: the address space, somebody has been subscribed
+ *
+ * Who is off the list by now was told to release everything, or has given its
+ * subscription up without translations: in both cases nothing was left to the
+ * hardware.
+ *
+ * Context: any. Does not sleep.
+ */
+void __mmu_notifier_flush_pending(struct mm_struct *mm)
 {
 	struct mmu_notifier_subscriptions *subs =
 		READ_ONCE(mm->notifier_subscriptions);
@@ -609,10 +617,7 @@ static void mn_flush(struct mm_struct *mm)
 }
 
 /**
- * __mmu_notifier_flush_batch - wait for the hardware of secondary MMUs
- *
- * Who is off the list by now has been told to release everything, and that is
- * over when the last translation is gone from the hardware.
+ * __mmu_notifier_flush_batch - flush for the processes of this task's batch
  *
  * Context: in a batch, no page table lock held. Does not sleep.
  */
@@ -623,11 +628,10 @@ void __mmu_notifier_flush_batch(void)
 	while (batch->nr) {
 		struct mm_struct *mm = batch->mms[--batch->nr];
 
-		mn_flush(mm);
+		__mmu_notifier_flush_pending(mm);
 		mmdrop(mm);
 	}
 }
-EXPORT_SYMBOL_GPL(__mmu_notifier_flush_batch);
 
 enum mn_young_op {
 	MN_TEST_YOUNG,
@@ -735,7 +739,6 @@ bool __mmu_notifier_clear_flush_young(struct mm_struct *mm,
 {
 	return mn_young(mm, start, end, MN_CLEAR_FLUSH_YOUNG);
 }
-EXPORT_SYMBOL_GPL(__mmu_notifier_clear_flush_young);
 
 /**
  * __mmu_notifier_clear_young - ask every subscriber and clear
@@ -752,7 +755,6 @@ bool __mmu_notifier_clear_young(struct mm_struct *mm,
 {
 	return mn_young(mm, start, end, MN_CLEAR_YOUNG);
 }
-EXPORT_SYMBOL_GPL(__mmu_notifier_clear_young);
 
 /**
  * __mmu_notifier_test_young - ask subscribers until one says yes
@@ -767,17 +769,16 @@ bool __mmu_notifier_test_young(struct mm_struct *mm, unsigned long address)
 {
 	return mn_young(mm, address, address + PAGE_SIZE, MN_TEST_YOUNG);
 }
-EXPORT_SYMBOL_GPL(__mmu_notifier_test_young);
 
 /**
- * __mmu_notifier_tests_young_pages - do all subscribers answer for many pages?
+ * __mmu_notifier_batches_young - do all subscribers answer for many pages?
  * @mm: the address space, somebody has been subscribed
  *
  * Context: any.
  *
  * Return: true if nobody has to be asked page by page.
  */
-bool __mmu_notifier_tests_young_pages(struct mm_struct *mm)
+bool __mmu_notifier_batches_young(struct mm_struct *mm)
 {
 	return !(READ_ONCE(READ_ONCE(mm->notifier_subscriptions)->heard) &
 		 MN_YOUNG_BY_PAGE);
@@ -808,7 +809,6 @@ void __mmu_notifier_test_young_pages(struct mm_struct *mm, unsigned long start,
 				 MN_TEST_YOUNG_PAGES,
 				 !bitmap_empty(young, nr_pages));
 }
-EXPORT_SYMBOL_GPL(__mmu_notifier_test_young_pages);
 
 /**
  * __mmu_notifier_clear_young_pages - tell every subscriber what to clear
@@ -834,7 +834,6 @@ void __mmu_notifier_clear_young_pages(struct mm_struct *mm, unsigned long start,
 	trace_mmu_notifier_young(mm, start, start + nr_pages * PAGE_SIZE,
 				 MN_CLEAR_YOUNG_PAGES, true);
 }
-EXPORT_SYMBOL_GPL(__mmu_notifier_clear_young_pages);
 
 /* Clear what was taken for accessed, all at once. */
 static void secondary_window_clear_taken(struct secondary_window *window)
@@ -953,7 +952,6 @@ void __mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
 	}
 	rcu_read_unlock();
 }
-EXPORT_SYMBOL_GPL(__mmu_notifier_arch_invalidate_secondary_tlbs);
 
 /* Release. */
 
@@ -966,7 +964,10 @@ static void mn_unlink(struct mmu_notifier_subscriptions *subs,
 	hlist_del_init_rcu(&sub->hlist);
 }
 
-/* Wait for callbacks of what the caller has unlinked. */
+/*
+ * Wait for callbacks of what the caller has unlinked, and of other processes for
+ * those that must not sleep.
+ */
 static void mn_wait_callbacks(struct mmu_notifier_subscriptions *subs)
 {
 	mn_wait_walks(subs);
@@ -1166,23 +1167,42 @@ static int mn_publish(struct mmu_notifier_subscriptions *subs,
 }
 
 /*
- * Turns the hooks on, every one of them before it returns. static_key_enabled()
- * does not tell: it is true while another task still patches the hooks, and a
- * section that comes by one of the rest would be missed.
- *
- * Takes the CPU hotplug lock and so is called before mmap_lock is, wherever the
- * interface leaves that to us.
+ * The hooks are on, every one of them. static_key_enabled() does not tell: it is
+ * true while another task still patches the hooks, and a section that comes by
+ * one of the rest would be missed.
+ */
+static bool mn_enabled;
+
+/*
+ * Turns the hooks on. That takes the CPU hotplug lock, under which others (a
+ * cpuset that moves) take mmap_lock: not to be called with that held.
  */
 void mmu_notifier_enable(void)
 {
-	static bool enabled;
-
-	/* Pairs with the release below. */
-	if (smp_load_acquire(&enabled))
+	/* Pairs with the releases below. */
+	if (smp_load_acquire(&mn_enabled))
 		return;
 	static_branch_enable(&mmu_notifier_used);
-	/* Pairs with the acquire above. */
-	smp_store_release(&enabled, true);
+	/* Pairs with the acquires above and below. */
+	smp_store_release(&mn_enabled, true);
+}
+
+/*
+ * The same with mmap_lock held, for the first subscriber of all. Fails while a
+ * CPU comes or goes: whoever changes that may wait for mmap_lock.
+ */
+int mmu_notifier_enable_locked(void)
+{
+	/* Pairs with the releases below and above. */
+	if (smp_load_acquire(&mn_enabled))
+		return 0;
+	if (!cpus_read_trylock())
+		return -EAGAIN;
+	static_branch_enable_cpuslocked(&mmu_notifier_used);
+	/* Pairs with the acquires above. */
+	smp_store_release(&mn_enabled, true);
+	cpus_read_unlock();
+	return 0;
 }
 
 /**
@@ -1195,7 +1215,8 @@ void mmu_notifier_enable(void)
  * Context: mmap_lock held for writing, and no lock of the VM beside it. May
  * sleep.
  *
- * Return: as mmu_notifier_register().
+ * Return: as mmu_notifier_register(); -EAGAIN if nobody has subscribed since the
+ * machine started and a CPU is coming or going.
  */
 int __mmu_notifier_register(struct mmu_notifier *subscription,
 			    struct mm_struct *mm)
@@ -1209,7 +1230,9 @@ int __mmu_notifier_register(struct mmu_notifier *subscription,
 	if (ret)
 		return ret;
 
-	mmu_notifier_enable();
+	ret = mmu_notifier_enable_locked();
+	if (ret)
+		return ret;
 	subs = mmu_notifier_subscriptions_get(mm);
 	if (!subs)
 		return -ENOMEM;
@@ -1330,7 +1353,7 @@ static struct mmu_notifier *mn_find_get(struct mm_struct *mm,
  *
  * Context: mmap_lock of @mm held for writing. May sleep.
  *
- * Return: as mmu_notifier_get().
+ * Return: as mmu_notifier_get(); ERR_PTR(-EAGAIN) as __mmu_notifier_register().
  */
 struct mmu_notifier *mmu_notifier_get_locked(const struct mmu_notifier_ops *ops,
 					     struct mm_struct *mm)

@@ -498,32 +498,55 @@ static const void *mn_symbol(const void *ops, const void *callback)
 	return IS_ENABLED(CONFIG_KALLSYMS_ALL) || !callback ? ops : callback;
 }
 
-static void mn_found(struct mmu_notifier_debug *debug, const void *ops,
-		     const void *symbol)
+static struct mn_stat *mn_found(struct mmu_notifier_debug *debug,
+				const void *ops, const void *symbol)
 {
 	struct mn_stat *stat;
 
+	lockdep_assert_held(&mn_mutex);
 	guard(spinlock_irqsave)(&debug->lock);
 
 	stat = mn_stat_get(debug, ops);
 	if (!stat)
-		return;
+		return NULL;
 	stat->symbol = symbol;
 	stat->subscribed++;
+	return stat;
 }
 
+/**
+ * struct mn_intervals - a walk over the intervals of an mm
+ * @debug: what is known of the mm
+ * @ops: the table of the interval before, most often that of the next, too
+ * @stat: its line, or NULL
+ */
+struct mn_intervals {
+	struct mmu_notifier_debug *debug;
+	const struct mmu_interval_notifier_ops *ops;
+	struct mn_stat *stat;
+};
+
+/* Sections wait for the lock of the walk: nothing is done twice. */
 static void mn_found_interval(const struct mmu_interval_notifier *sub,
-			      void *debug)
+			      void *arg)
 {
 	const struct mmu_interval_notifier_ops *ops = sub->ops;
+	struct mn_intervals *walk = arg;
 
-	mn_found(debug, ops,
-		 mn_symbol(ops, ops->invalidate ?: (void *)ops->invalidate_start));
+	if (ops != walk->ops) {
+		walk->ops = ops;
+		walk->stat = mn_found(walk->debug, ops,
+				      mn_symbol(ops, ops->invalidate ?:
+						(void *)ops->invalidate_start));
+	} else if (walk->stat) {
+		walk->stat->subscribed++;
+	}
 }
 
 static void mn_find_subscribed(struct mmu_notifier_subscriptions *subs)
 {
 	struct mmu_interval_subscriptions *itv = READ_ONCE(subs->intervals);
+	struct mn_intervals walk = { .debug = &subs->debug };
 	struct mmu_notifier *sub;
 	struct mn_stat *stat;
 
@@ -537,7 +560,7 @@ static void mn_find_subscribed(struct mmu_notifier_subscriptions *subs)
 			mn_found(&subs->debug, sub->ops,
 				 mn_symbol(sub->ops, sub->ops->release));
 	if (itv)
-		mmu_interval_for_each(itv, mn_found_interval, &subs->debug);
+		mmu_interval_for_each(itv, mn_found_interval, &walk);
 }
 
 static void mn_show_header(struct seq_file *m)

@@ -82,6 +82,7 @@ struct mmu_notifier_subscriptions {
 
 /* The subscription list, for mm/mmu_interval_notifier.c. */
 void mmu_notifier_enable(void);
+int mmu_notifier_enable_locked(void);
 struct mmu_notifier_subscriptions *
 mmu_notifier_subscriptions_get(struct mm_struct *mm);
 void mmu_notifier_drain(struct mm_struct *mm);
@@ -93,6 +94,9 @@ void mmu_interval_section_end(struct mmu_notifier_range *range);
 void mmu_interval_release(struct mmu_interval_subscriptions *itv,
 			  struct mm_struct *mm);
 void mmu_interval_destroy(struct mmu_interval_subscriptions *itv);
+#if IS_ENABLED(CONFIG_KUNIT)
+void mmu_interval_widen(struct mm_struct *mm);
+#endif
 
 /* Callbacks take a way round that tells of them. */
 DECLARE_STATIC_KEY_FALSE(mmu_notifier_observed);

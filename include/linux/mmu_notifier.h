@@ -65,9 +65,9 @@ enum mmu_notifier_event {
  * struct mmu_notifier_ops - callbacks of a subscriber
  *
  * Every callback is optional. Those that must not sleep run in an RCU read-side
- * critical section, most often with a page table lock held on top; from the
- * locks they take nothing may lead back to a page table lock, a folio lock or
- * memory reclaim.
+ * critical section, most often with a page table lock held on top: while a lock
+ * that they take is held, no page table lock or folio lock may be acquired and no
+ * reclaim entered.
  */
 struct mmu_notifier_ops {
 	/**
@@ -158,8 +158,8 @@ struct mmu_notifier_ops {
 	 * secondary MMU on return, and faults that looked the page up must be
 	 * made to retry. What its hardware has cached of them may stay until
 	 * @flush_batch, or until the next @invalidate_page,
-	 * @invalidate_range_start or @release, which are not over before it is
-	 * gone too.
+	 * @invalidate_range_start or @release, which have to flush it before
+	 * they return, at whatever address it is.
 	 *
 	 * Until @flush_batch has returned the folio is locked, and neither
 	 * written out nor freed: a fault that finds the new entry waits for it.
@@ -425,7 +425,7 @@ mmu_interval_read_begin(struct mmu_interval_notifier *interval_sub);
  *
  * Each callback that does not refuse calls this before it drops translations,
  * unless nobody reads the interval with mmu_interval_read_begin(), or the
- * section is one of the driver's own that its readers need not notice.
+ * driver itself has caused the section and its readers may ignore it.
  *
  * Context: The driver's lock is held, the one of mmu_interval_read_retry().
  */
@@ -491,12 +491,13 @@ void __mmu_notifier_invalidate_page_batched(const struct mmu_notifier_range *ran
 					    unsigned long nr_pages);
 bool __mmu_notifier_may_wait(struct mm_struct *mm);
 void __mmu_notifier_flush_batch(void);
+void __mmu_notifier_flush_pending(struct mm_struct *mm);
 bool __mmu_notifier_clear_flush_young(struct mm_struct *mm,
 				      unsigned long start, unsigned long end);
 bool __mmu_notifier_clear_young(struct mm_struct *mm,
 				unsigned long start, unsigned long end);
 bool __mmu_notifier_test_young(struct mm_struct *mm, unsigned long address);
-bool __mmu_notifier_tests_young_pages(struct mm_struct *mm);
+bool __mmu_notifier_batches_young(struct mm_struct *mm);
 void __mmu_notifier_test_young_pages(struct mm_struct *mm, unsigned long start,
 				     unsigned int nr_pages,
 				     unsigned long *young);
@@ -801,8 +802,8 @@ static __always_inline bool mmu_notifier_batch_pending(void)
  * that fault. Who keeps folios locked until mmu_notifier_flush_batch() cannot call
  * it: they may fault on one of these. It leaves no flush of such an mm for later,
  * either: the next section of the same mm could not be opened before the flush.
- * In a section of anything else somebody may always wait: nothing is left for
- * later while one opens.
+ * In a section of anything else somebody may always wait: reclaim opens none while
+ * it keeps other folios locked.
  *
  * Context: as that of the section, before it.
  *
@@ -825,6 +826,22 @@ static __always_inline void mmu_notifier_flush_batch(void)
 {
 	if (mmu_notifier_batch_pending())
 		__mmu_notifier_flush_batch();
+}
+
+/**
+ * mmu_notifier_flush_pending - wait for what other tasks have left for later
+ * @mm: the address space
+ *
+ * For those who fill an entry that they found empty without the lock of the folio
+ * that was there: on return no secondary MMU uses a translation any more that
+ * reclaim took away before, in whatever task.
+ *
+ * Context: any. Does not sleep.
+ */
+static __always_inline void mmu_notifier_flush_pending(struct mm_struct *mm)
+{
+	if (mm_has_notifiers(mm))
+		__mmu_notifier_flush_pending(mm);
 }
 
 /**
@@ -913,7 +930,7 @@ mmu_notifier_test_young(struct mm_struct *mm, unsigned long address)
 }
 
 /**
- * mmu_notifier_tests_young_pages - does one call for many pages cost one call?
+ * mmu_notifier_batches_young - does one call for many pages cost one call?
  * @mm: the address space
  *
  * Context: any.
@@ -921,9 +938,9 @@ mmu_notifier_test_young(struct mm_struct *mm, unsigned long address)
  * Return: true if somebody has been subscribed to @mm, and nobody who has to be
  * asked for accessed bits page by page.
  */
-static __always_inline bool mmu_notifier_tests_young_pages(struct mm_struct *mm)
+static __always_inline bool mmu_notifier_batches_young(struct mm_struct *mm)
 {
-	return mm_has_notifiers(mm) && __mmu_notifier_tests_young_pages(mm);
+	return mm_has_notifiers(mm) && __mmu_notifier_batches_young(mm);
 }
 
 /**
@@ -1102,6 +1119,10 @@ static inline void mmu_notifier_flush_batch(void)
 {
 }
 
+static inline void mmu_notifier_flush_pending(struct mm_struct *mm)
+{
+}
+
 static inline void mmu_notifier_batch_end(void)
 {
 }
@@ -1131,7 +1152,7 @@ mmu_notifier_test_young(struct mm_struct *mm, unsigned long address)
 	return false;
 }
 
-static inline bool mmu_notifier_tests_young_pages(struct mm_struct *mm)
+static inline bool mmu_notifier_batches_young(struct mm_struct *mm)
 {
 	return false;
 }

@@ -628,6 +628,61 @@ static void userfaultfd_test(struct kunit *test)
 	MNK_EXPECT(test, sub, CALL_PAGE(addr, 1, MMU_NOTIFY_CLEAR));
 }
 
+/* A page that reclaim has taken away in a batch, locked; the entry is empty. */
+static struct folio *take_away(struct kunit *test, unsigned long addr)
+{
+	struct folio *folio = mnk_lock_folio(test, addr);
+	bool locked;
+
+	mnk_batch_begin(test);
+	try_to_unmap(folio, TTU_BATCH_NOTIFY);
+	KUNIT_ASSERT_EQ(test, MNK_ABSENT, mnk_look(current->mm, addr, &locked));
+	KUNIT_ASSERT_TRUE(test, mmu_notifier_batch_pending());
+	return folio;
+}
+
+/* So does a guard: nobody gets by it with the old translation. */
+static void guard_test(struct kunit *test)
+{
+	unsigned long addr = mnk_map(test, mnk_file(test, PAGE_SIZE), PAGE_SIZE,
+				     MAP_SHARED);
+	struct folio *folio;
+	struct mnk_sub *sub;
+
+	mnk_write(test, addr);
+	sub = mnk_subscribe(test, current->mm, &mnk_batch_ops);
+	folio = take_away(test, addr);
+	KUNIT_EXPECT_EQ(test, 0, do_madvise(current->mm, addr, PAGE_SIZE,
+					    MADV_GUARD_INSTALL));
+	MNK_EXPECT(test, sub, CALL_BATCHED(addr, 1, MMU_NOTIFY_CLEAR),
+		   CALL_FLUSH_BATCH);
+	mmu_notifier_batch_end();
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+/* What is poisoned goes in its own way: nobody is kept locked meanwhile. */
+static void poisoned_test(struct kunit *test)
+{
+	struct reclaimed *r = map_pages(test, mnk_file(test, LEN));
+	LIST_HEAD(folios);
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		KUNIT_ASSERT_TRUE(test, folio_isolate_lru(r->folios[i]));
+		list_add(&r->folios[i]->lru, &folios);
+	}
+	folio_set_hwpoison(r->folios[1]);
+	reclaim_pages(&folios);
+	folio_clear_hwpoison(r->folios[1]);
+	expect_kept(test, r);
+	MNK_EXPECT(test, r->sub,
+		   CALL_BATCHED(r->start, 1, MMU_NOTIFY_CLEAR), CALL_FLUSH_BATCH,
+		   CALL_PAGE(r->start + PAGE_SIZE, 1, MMU_NOTIFY_CLEAR),
+		   CALL_BATCHED(r->start + 2 * PAGE_SIZE, 1, MMU_NOTIFY_CLEAR),
+		   CALL_FLUSH_BATCH);
+}
+
 /* Batches nest. */
 static void nested_test(struct kunit *test)
 {
@@ -664,6 +719,8 @@ static struct kunit_case batch_cases[] = {
 	KUNIT_CASE(contended_test),
 	KUNIT_CASE(restored_test),
 	KUNIT_CASE(userfaultfd_test),
+	KUNIT_CASE(guard_test),
+	KUNIT_CASE(poisoned_test),
 	KUNIT_CASE(nested_test),
 	{ }
 };

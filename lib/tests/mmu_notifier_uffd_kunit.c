@@ -6,7 +6,10 @@
 
 #include <linux/delay.h>
 #include <linux/fcntl.h>
+#include <linux/fs.h>
+#include <linux/kthread.h>
 #include <linux/mman.h>
+#include <linux/rmap.h>
 #include <linux/userfaultfd_k.h>
 
 #include "../../mm/internal.h"
@@ -307,11 +310,86 @@ static void move_huge_zero_page_test(struct kunit *test)
 	expect_moved(test, p, MNK_READONLY);
 }
 
+/* Pages that reclaim takes away. */
+
+/**
+ * struct registration - of a userfaultfd, by another thread
+ * @mm: the address space
+ * @uffd: the file
+ * @arg: address of the argument
+ * @ret: what came of it
+ */
+struct registration {
+	struct mm_struct *mm;
+	struct file *uffd;
+	unsigned long arg;
+	long ret;
+};
+
+static void register_thread(void *data)
+{
+	struct registration *r = data;
+
+	kthread_use_mm(r->mm);
+	r->ret = r->uffd->f_op->unlocked_ioctl(r->uffd, UFFDIO_REGISTER, r->arg);
+	kthread_unuse_mm(r->mm);
+}
+
+static void register_late(struct kunit *test, struct file *file,
+			  unsigned long addr)
+{
+	struct uffdio_register reg = {
+		.range = { .start = addr, .len = PAGE_SIZE },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	struct registration r = {
+		.mm = current->mm,
+		.uffd = uffd_open(test, 0),
+		.arg = mnk_user(test, &reg, sizeof(reg)),
+	};
+	struct mnk_thread *thread;
+
+	i_mmap_lock_read(file->f_mapping);
+	thread = mnk_thread_run(test, register_thread, &r);
+	mnk_expect_blocked(test, thread);
+	i_mmap_unlock_read(file->f_mapping);
+	mnk_thread_join(test, thread);
+	KUNIT_ASSERT_EQ(test, r.ret, 0);
+}
+
+/*
+ * Who fills an empty entry does not wait for the page that was there. Reclaim may
+ * have emptied it before it saw that, under the rmap lock, and not flushed yet.
+ */
+static void register_flushes_test(struct kunit *test)
+{
+	struct file *file = mnk_file(test, PAGE_SIZE);
+	unsigned long addr = mnk_map(test, file, PAGE_SIZE, MAP_SHARED);
+	struct folio *folio;
+	struct mnk_sub *sub;
+
+	mnk_write(test, addr);
+	sub = mnk_subscribe(test, current->mm, &mnk_batch_ops);
+	register_late(test, file, addr);
+	MNK_EXPECT(test, sub, CALL_FLUSH_BATCH);
+
+	/* From now on nothing is left for later. */
+	folio = mnk_lock_folio(test, addr);
+	mnk_batch_begin(test);
+	try_to_unmap(folio, TTU_BATCH_NOTIFY);
+	KUNIT_EXPECT_FALSE(test, mmu_notifier_batch_pending());
+	MNK_EXPECT(test, sub, CALL_PAGE(addr, 1, MMU_NOTIFY_CLEAR));
+	mmu_notifier_batch_end();
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
 static struct kunit_case uffd_cases[] = {
 	KUNIT_CASE(write_protect_test),
 	KUNIT_CASE(write_protect_async_test),
 	KUNIT_CASE(unregister_test),
 	KUNIT_CASE(access_protect_test),
+	KUNIT_CASE(register_flushes_test),
 	KUNIT_CASE(move_test),
 	KUNIT_CASE(move_zero_page_test),
 	KUNIT_CASE(move_two_tables_test),

@@ -50,6 +50,7 @@ FIRST_LOOK = """seq = smp_load_acquire(&interval_sub->invalidate_seq);
 SECOND_LOOK = """seq = smp_load_acquire(&interval_sub->invalidate_seq);
 	mi_wait_all(itv, interval_sub);
 	return seq;"""
+IDLE = "wait_event(lane->readers, mi_is_idle(lane, !lane->phase));"
 PAGE_COUNT = "kvm_mmu_invalidate_bump(kvm, range->start, range->end);"
 MOVED = "mmu_invalidate_gfn_seq(vcpu->kvm, fault->gfn) != fault->mmu_seq"
 STALE = "!mmu_invalidate_retry_gfn(vcpu->kvm, fault->mmu_seq, fault->gfn)"
@@ -150,10 +151,18 @@ RULES = [
     # The first reader of an interval waits for those that looked before it was there,
     # of both phases, and for no later ones.
     (INTERVAL, "mi_settle(itv, interval_sub);", NOTHING),
-    (INTERVAL, "!mi_is_idle(&itv->lanes[i], 0)", "false"),
-    (INTERVAL, "!mi_is_idle(&itv->lanes[i], 1)", "false"),
+    (INTERVAL, "!mi_is_idle(mi_lane(itv, i), 0)", "false"),
+    (INTERVAL, "!mi_is_idle(mi_lane(itv, i), 1)", "false"),
     (INTERVAL, "lane->phase = !lane->phase;", NOTHING),
-    (INTERVAL, "wait_event(lane->readers, mi_is_idle(lane, !lane->phase));", NOTHING),
+    (INTERVAL, IDLE, NOTHING),
+    # There may be more lanes than the first: all are waited for, the old one, too.
+    (INTERVAL, "waited |= mi_wait(mi_lane(itv, i), sub);",
+     "if (!i) waited |= mi_wait(mi_lane(itv, i), sub);"),
+    (INTERVAL, "waited |= mi_wait(mi_lane(itv, i), sub);",
+     "if (i || nr == 1) waited |= mi_wait(mi_lane(itv, i), sub);"),
+    (INTERVAL, "!mi_is_idle(mi_lane(itv, i), 0)", "!i && !mi_is_idle(mi_lane(itv, i), 0)"),
+    (INTERVAL, IDLE, "if (!i) " + IDLE),
+    (INTERVAL, IDLE, "if (i || nr == 1) " + IDLE),
     # The first interval: on lanes from then on, and no section left that is on none.
     (INTERVAL, LANES, LANES.replace("mmu_notifier_drain(mm);", "")),
     (INTERVAL, LANES, "mmu_notifier_drain(mm); " + LANES.splitlines()[0]),
@@ -195,6 +204,12 @@ RULES = [
     (CORE, "mmgrab(mm);\n\t\tbatch->mms[batch->nr++] = mm;", "mmgrab(mm);"),
     (VMSCAN, "was_swapbacked && folio != unmapped.alone", "folio != unmapped.alone"),
     (RMAP, "userfaultfd_armed(vma) && !folio_test_anon(folio)", "false"),
+    (X86, "kvm_mmu_notifier_flush(kvm);", NOTHING),
+    # Nor is there anything left of what a userfaultfd or a guard takes the place of.
+    ("mm/userfaultfd.c", "userfaultfd_flush_unmapped(vma);", NOTHING),
+    ("mm/userfaultfd.c", "i_mmap_lock_write(vma->vm_file->f_mapping);\n"
+     "\ti_mmap_unlock_write(vma->vm_file->f_mapping);", NOTHING),
+    (VMSCAN, "folio_contain_hwpoisoned_page(next)", "false"),
     # It waits for nobody who may fault on what is locked.
     (CORE, "READ_ONCE(subs->heard) & MMU_NOTIFIER_RANGE_FOLIO", "false"),
     (CORE, "return READ_ONCE(subs->intervals);", "return false;"),
