@@ -7,8 +7,17 @@
  * An mm with intervals keeps its open sections on lanes. A section enters the
  * lane of the CPU that it starts on, and leaves that lane at its end. The tree
  * of intervals is read under the lock of any one lane and changed under the
- * locks of all of them: sections on different CPUs share nothing unless they
+ * locks of all of them: sections on different lanes share nothing unless they
  * call the same interval.
+ *
+ * That makes changes of the tree dearer, so there is one lane until sections
+ * have waited for each other on it, and then as many as there are CPUs, up to a
+ * limit, for good: mi_widen(). The first lane stays what it was, and its lock is
+ * held by whoever changes the number of lanes or the tree. A section that saw
+ * one lane is on the first, of which everybody knows. One that saw more came
+ * behind that change: who had changed the tree before is seen by it, and who
+ * changes the tree later locks its lane. A reader that does not look at its lane
+ * has not seen the change either, so it looks before the section enters.
  *
  * A section that hits an interval is on the list of its lane, under the lock. One
  * that hits none is counted only: it takes the lock once, which hardly anybody
@@ -77,6 +86,8 @@
 #include <linux/wait.h>
 #include <linux/wait_bit.h>
 
+#include <kunit/visibility.h>
+
 #include "mmu_notifier_internal.h"
 
 #include <trace/events/mmu_notifier.h>
@@ -90,6 +101,10 @@ static_assert(MI_MAX_LANES <= MAX_LOCKDEP_SUBCLASSES);
 
 /* mmu_notifier_range::phase of a section that is not counted, but on the list. */
 #define MI_LISTED	2
+
+/* As soon as others waited for so many sections of so many, there are more lanes. */
+#define MI_CONTENDED	32
+#define MI_CONTENDED_OF	1024
 
 /* Numbers of one lane are odd, and differ from those of every other lane. */
 #define MI_SEQ_FIRST(lane)	(2 * (lane) + 1)
@@ -119,22 +134,131 @@ struct mmu_interval_lane {
 /**
  * struct mmu_interval_subscriptions - the intervals of one mm
  * @tree: the intervals; changed with all lanes locked, read with one locked
+ * @phase_lock: one wait for counted sections at a time
+ * @more: the lanes behind the first, if there are any
+ * @nr_lanes: a power of two; changes once, under the lock of the first lane
+ * @contended: sections that others have waited for, of those since @contended_from
  * @drained: every section that started without a lane has ended; set once,
  *	under mmap_lock
- * @phase_lock: one wait for counted sections at a time
- * @nr_lanes: a power of two
- * @lanes: the open sections
+ * @contended_from: how many sections there were when @contended was 0; both under
+ *	the lock of the first lane
+ * @first: the first lane
  */
 struct mmu_interval_subscriptions {
 	struct rb_root_cached tree;
-	bool drained;
 	struct mutex phase_lock;	/* changes of the lanes' phase */
-	unsigned int nr_lanes;
-	struct mmu_interval_lane lanes[] __counted_by(nr_lanes);
+	struct mmu_interval_lane *more;
+	u8 nr_lanes;
+	u8 contended;
+	bool drained;
+	u32 contended_from;
+	struct mmu_interval_lane first;
 };
 
-/* There is more than one CPU, and so more than one lane. */
+/* There is more than one CPU, and so there may be more than one lane. */
 static DEFINE_STATIC_KEY_TRUE(mi_many_lanes);
+
+/* Lanes. */
+
+static struct mmu_interval_lane *mi_lane(struct mmu_interval_subscriptions *itv,
+					 unsigned int i)
+{
+	return i ? &itv->more[i - 1] : &itv->first;
+}
+
+static unsigned int mi_nr_lanes(const struct mmu_interval_subscriptions *itv)
+{
+	/* Pairs with the release in mi_widen(). */
+	return smp_load_acquire(&itv->nr_lanes);
+}
+
+/* That of the CPU. */
+static __always_inline struct mmu_interval_lane *
+mi_this_lane(struct mmu_interval_subscriptions *itv)
+{
+	unsigned int nr;
+
+	if (!static_branch_likely(&mi_many_lanes))
+		return &itv->first;
+	nr = mi_nr_lanes(itv);
+	if (likely(nr == 1))
+		return &itv->first;
+	return mi_lane(itv, raw_smp_processor_id() & (nr - 1));
+}
+
+static unsigned int mi_max_lanes(void)
+{
+	return min(roundup_pow_of_two(num_possible_cpus()), MI_MAX_LANES);
+}
+
+static void mi_init_lane(struct mmu_interval_lane *lane, unsigned int i)
+{
+	spin_lock_init(&lane->lock);
+	lane->seq = MI_SEQ_FIRST(i);
+	INIT_HLIST_HEAD(&lane->open);
+	init_waitqueue_head(&lane->readers);
+}
+
+/* As many lanes as there may be. Without the memory it stays with one. */
+static void mi_widen(struct mmu_interval_subscriptions *itv)
+{
+	unsigned int i, nr = mi_max_lanes();
+	struct mmu_interval_lane *more;
+
+	lockdep_assert_held(&itv->first.lock);
+
+	if (itv->nr_lanes == nr)
+		return;
+	/* For an mm that need not be ours, and maybe in reclaim. */
+	more = kzalloc_objs(*more, nr - 1,
+			    GFP_NOWAIT | __GFP_NOMEMALLOC | __GFP_NOWARN);
+	if (!more)
+		return;
+	for (i = 1; i < nr; i++)
+		mi_init_lane(&more[i - 1], i);
+	itv->more = more;
+	/*
+	 * The lanes, and the tree as it was changed under the lock of the first
+	 * one alone. Pairs with the acquire in mi_nr_lanes().
+	 */
+	smp_store_release(&itv->nr_lanes, nr);
+}
+
+/* Sections that were on the first lane so far. */
+static u32 mi_count_first(const struct mmu_interval_subscriptions *itv)
+{
+	const struct mmu_interval_lane *lane = &itv->first;
+
+	return lane->started[0] + lane->started[1] + lane->seq / MI_SEQ_STEP;
+}
+
+/* Others wait for the lock of a lane that the caller holds. */
+static noinline void mi_contended(struct mmu_interval_subscriptions *itv)
+{
+	u32 nr;
+
+	/* If there is one lane, it is the first, and there may be more. */
+	if (itv->nr_lanes > 1)
+		return;
+	nr = mi_count_first(itv);
+	if (nr - itv->contended_from > MI_CONTENDED_OF) {
+		itv->contended_from = nr;
+		itv->contended = 0;
+	}
+	if (++itv->contended == MI_CONTENDED)
+		mi_widen(itv);
+}
+
+/* At the start of a section. */
+static __always_inline void mi_unlock_lane(struct mmu_interval_subscriptions *itv,
+					   struct mmu_interval_lane *lane)
+	__releases(&lane->lock)
+{
+	if (static_branch_likely(&mi_many_lanes) &&
+	    unlikely(spin_is_contended(&lane->lock)))
+		mi_contended(itv);
+	spin_unlock(&lane->lock);
+}
 
 /* The tree. */
 
@@ -148,7 +272,7 @@ static noinline void mi_lock_rest(struct mmu_interval_subscriptions *itv)
 	unsigned int i;
 
 	for (i = 1; i < itv->nr_lanes; i++)
-		spin_lock_nested(&itv->lanes[i].lock, i);
+		spin_lock_nested(&mi_lane(itv, i)->lock, i);
 }
 
 static noinline void mi_unlock_rest(struct mmu_interval_subscriptions *itv)
@@ -156,23 +280,26 @@ static noinline void mi_unlock_rest(struct mmu_interval_subscriptions *itv)
 	unsigned int i;
 
 	for (i = itv->nr_lanes; --i; )
-		spin_unlock(&itv->lanes[i].lock);
+		spin_unlock(&mi_lane(itv, i)->lock);
 }
 
-/* The first lane's lock keeps others who change the tree out of the rest. */
+/*
+ * The first lane's lock keeps others who change the tree out of the rest, and
+ * the number of lanes as it is.
+ */
 static __always_inline void mi_lock_tree(struct mmu_interval_subscriptions *itv)
 {
-	spin_lock(&itv->lanes[0].lock);
-	if (static_branch_likely(&mi_many_lanes))
+	spin_lock(&itv->first.lock);
+	if (static_branch_likely(&mi_many_lanes) && unlikely(itv->nr_lanes > 1))
 		mi_lock_rest(itv);
 }
 
 static __always_inline void
 mi_unlock_tree(struct mmu_interval_subscriptions *itv)
 {
-	if (static_branch_likely(&mi_many_lanes))
+	if (static_branch_likely(&mi_many_lanes) && unlikely(itv->nr_lanes > 1))
 		mi_unlock_rest(itv);
-	spin_unlock(&itv->lanes[0].lock);
+	spin_unlock(&itv->first.lock);
 }
 
 /* Pins. */
@@ -320,7 +447,8 @@ static int mi_invalidate(struct mmu_interval_notifier *sub,
 }
 
 /* Calls the intervals that @range hits, from @node on; unlocks the lane. */
-static noinline int mi_hit(struct interval_tree_node *node,
+static noinline int mi_hit(struct mmu_interval_subscriptions *itv,
+			   struct interval_tree_node *node,
 			   struct mmu_notifier_range *range)
 	__releases(&range->lane->lock)
 {
@@ -335,7 +463,7 @@ static noinline int mi_hit(struct interval_tree_node *node,
 	hlist_add_head(&range->lane_node, &lane->open);
 
 	sub = mi_pin_from(node, range, &more);
-	spin_unlock(&lane->lock);
+	mi_unlock_lane(itv, lane);
 	if (!sub)
 		return 0;
 	ret = mi_invalidate(sub, range, more);
@@ -357,8 +485,7 @@ static noinline int mi_hit(struct interval_tree_node *node,
 int mmu_interval_section_start(struct mmu_interval_subscriptions *itv,
 			       struct mmu_notifier_range *range)
 {
-	struct mmu_interval_lane *lane =
-		&itv->lanes[raw_smp_processor_id() & (itv->nr_lanes - 1)];
+	struct mmu_interval_lane *lane = mi_this_lane(itv);
 	struct interval_tree_node *node;
 	unsigned int phase;
 
@@ -370,12 +497,12 @@ int mmu_interval_section_start(struct mmu_interval_subscriptions *itv,
 	node = interval_tree_iter_first(&itv->tree, range->start,
 					range->end - 1);
 	if (unlikely(node))
-		return mi_hit(node, range);
+		return mi_hit(itv, node, range);
 
 	phase = lane->phase;
 	range->phase = phase;
 	WRITE_ONCE(lane->started[phase], lane->started[phase] + 1);
-	spin_unlock(&lane->lock);
+	mi_unlock_lane(itv, lane);
 	return 0;
 }
 
@@ -471,7 +598,7 @@ void mmu_interval_for_each(struct mmu_interval_subscriptions *itv,
 {
 	struct interval_tree_node *node;
 
-	guard(spinlock)(&itv->lanes[0].lock);
+	guard(spinlock)(&itv->first.lock);
 
 	for (node = interval_tree_iter_first(&itv->tree, 0, ULONG_MAX); node;
 	     node = interval_tree_iter_next(node, 0, ULONG_MAX))
@@ -497,11 +624,11 @@ static bool mi_is_idle(struct mmu_interval_lane *lane, unsigned int phase)
 
 static bool mi_is_all_idle(struct mmu_interval_subscriptions *itv)
 {
-	unsigned int i;
+	unsigned int i, nr = mi_nr_lanes(itv);
 
-	for (i = 0; i < itv->nr_lanes; i++)
-		if (!mi_is_idle(&itv->lanes[i], 0) ||
-		    !mi_is_idle(&itv->lanes[i], 1))
+	for (i = 0; i < nr; i++)
+		if (!mi_is_idle(mi_lane(itv, i), 0) ||
+		    !mi_is_idle(mi_lane(itv, i), 1))
 			return false;
 	return true;
 }
@@ -512,18 +639,18 @@ static bool mi_is_all_idle(struct mmu_interval_subscriptions *itv)
  */
 static void mi_wait_idle(struct mmu_interval_subscriptions *itv)
 {
+	unsigned int i, nr = mi_nr_lanes(itv);
 	struct mmu_interval_lane *lane;
-	unsigned int i;
 
 	guard(mutex)(&itv->phase_lock);
 
-	for (i = 0; i < itv->nr_lanes; i++) {
-		lane = &itv->lanes[i];
+	for (i = 0; i < nr; i++) {
+		lane = mi_lane(itv, i);
 		guard(spinlock)(&lane->lock);
 		lane->phase = !lane->phase;
 	}
-	for (i = 0; i < itv->nr_lanes; i++) {
-		lane = &itv->lanes[i];
+	for (i = 0; i < nr; i++) {
+		lane = mi_lane(itv, i);
 		wait_event(lane->readers, mi_is_idle(lane, !lane->phase));
 	}
 }
@@ -565,7 +692,7 @@ static bool mi_wait(struct mmu_interval_lane *lane,
 {
 	unsigned long last;
 
-	/* Pairs with smp_wmb() in mmu_interval_section_end(). */
+	/* Pairs with smp_wmb() in mi_leave_list(). */
 	if (!smp_load_acquire(&lane->open.first))
 		return false;
 
@@ -579,11 +706,11 @@ static bool mi_wait(struct mmu_interval_lane *lane,
 static bool mi_wait_all(struct mmu_interval_subscriptions *itv,
 			const struct mmu_interval_notifier *sub)
 {
+	unsigned int i, nr = mi_nr_lanes(itv);
 	bool waited = false;
-	unsigned int i;
 
-	for (i = 0; i < itv->nr_lanes; i++)
-		waited |= mi_wait(&itv->lanes[i], sub);
+	for (i = 0; i < nr; i++)
+		waited |= mi_wait(mi_lane(itv, i), sub);
 	return waited;
 }
 
@@ -652,14 +779,9 @@ mi_check(const struct mmu_interval_notifier *sub, const struct mm_struct *mm,
 	return atomic_read(&mm->mm_users) ? 0 : -ESRCH;
 }
 
-static unsigned int mi_nr_lanes(void)
-{
-	return min(roundup_pow_of_two(num_possible_cpus()), MI_MAX_LANES);
-}
-
 static int __init mi_init(void)
 {
-	if (mi_nr_lanes() == 1)
+	if (mi_max_lanes() == 1)
 		static_branch_disable(&mi_many_lanes);
 	return 0;
 }
@@ -667,30 +789,48 @@ core_initcall(mi_init);
 
 static struct mmu_interval_subscriptions *mi_alloc(void)
 {
-	unsigned int i, nr = mi_nr_lanes();
 	struct mmu_interval_subscriptions *itv;
 
-	itv = kzalloc_flex(*itv, lanes, nr, GFP_KERNEL_ACCOUNT);
+	itv = kzalloc_obj(*itv, GFP_KERNEL_ACCOUNT);
 	if (!itv)
 		return NULL;
 	mutex_init(&itv->phase_lock);
-	itv->nr_lanes = nr;
 	itv->tree = RB_ROOT_CACHED;
-	for (i = 0; i < nr; i++) {
-		spin_lock_init(&itv->lanes[i].lock);
-		itv->lanes[i].seq = MI_SEQ_FIRST(i);
-		INIT_HLIST_HEAD(&itv->lanes[i].open);
-		init_waitqueue_head(&itv->lanes[i].readers);
-	}
+	itv->nr_lanes = 1;
+	mi_init_lane(&itv->first, 0);
 	return itv;
 }
 
 void mmu_interval_destroy(struct mmu_interval_subscriptions *itv)
 {
+	if (!itv)
+		return;
 	/* Every interval holds mm_count. */
-	WARN_ON_ONCE(itv && !RB_EMPTY_ROOT(&itv->tree.rb_root));
+	WARN_ON_ONCE(!RB_EMPTY_ROOT(&itv->tree.rb_root));
+	kfree(itv->more);
 	kfree(itv);
 }
+
+#if IS_ENABLED(CONFIG_KUNIT)
+/**
+ * mmu_interval_widen - use as many lanes as contention would lead to
+ * @mm: an address space with intervals
+ *
+ * For tests, which cannot bring contention about when they want it.
+ *
+ * Context: Any in which a spinlock may be taken.
+ */
+void mmu_interval_widen(struct mm_struct *mm)
+{
+	struct mmu_interval_subscriptions *itv =
+		mm->notifier_subscriptions->intervals;
+
+	guard(spinlock)(&itv->first.lock);
+
+	mi_widen(itv);
+}
+EXPORT_SYMBOL_IF_KUNIT(mmu_interval_widen);
+#endif
 
 /* The intervals of @mm, once no section is left that is on no lane. */
 static struct mmu_interval_subscriptions *mi_ready(struct mm_struct *mm)
@@ -716,7 +856,6 @@ static struct mmu_interval_subscriptions *mi_prepare(struct mm_struct *mm)
 	if (itv)
 		return itv;
 
-	mmu_notifier_enable();
 	itv = mi_alloc();
 	subs = itv ? mmu_notifier_subscriptions_get(mm) : NULL;
 	if (!subs) {
@@ -770,7 +909,7 @@ mi_insert(struct mmu_interval_subscriptions *itv,
  * Context: mmap_lock held for writing, and no lock of the VM beside it. May
  * sleep.
  *
- * Return: as mmu_interval_notifier_insert().
+ * Return: as mmu_interval_notifier_insert(); -EAGAIN as __mmu_notifier_register().
  */
 int mmu_interval_notifier_insert_locked(struct mmu_interval_notifier *interval_sub,
 					struct mm_struct *mm,
@@ -784,6 +923,8 @@ int mmu_interval_notifier_insert_locked(struct mmu_interval_notifier *interval_s
 	mmap_assert_write_locked(mm);
 
 	ret = mi_check(interval_sub, mm, start, length, ops);
+	if (!ret)
+		ret = mmu_notifier_enable_locked();
 	if (ret)
 		return ret;
 	itv = mi_prepare(mm);
@@ -853,6 +994,8 @@ static __always_inline void
 mi_erase(struct mmu_interval_subscriptions *itv,
 	 struct mmu_interval_notifier *sub)
 {
+	lockdep_assert_held(&itv->first.lock);
+
 	interval_tree_remove(&sub->interval_tree, &itv->tree);
 	atomic_set(&sub->active, 0);
 }
@@ -863,6 +1006,7 @@ mi_erase(struct mmu_interval_subscriptions *itv,
  */
 static noinline void mi_wait_callbacks(struct mmu_interval_subscriptions *itv,
 				       struct mmu_interval_notifier *sub)
+	__must_hold(&itv->first.lock)
 {
 	sub->dead = true;
 	mi_unlock_tree(itv);

@@ -7,6 +7,7 @@
 #include <linux/fs.h>
 #include <linux/mman.h>
 
+#include "../../mm/mmu_notifier_internal.h"
 #include "mmu_notifier_kunit.h"
 
 /* What is called for an interval. */
@@ -135,6 +136,9 @@ static void drop(void *itv)
 	mmu_interval_notifier_remove(&((struct interval *)itv)->mni);
 }
 
+/* Every mm has as many lanes as contention would lead to. */
+static bool all_lanes;
+
 static int insert_itv(struct kunit *test, struct interval *itv,
 		      struct mm_struct *mm, unsigned long from,
 		      unsigned long to, const struct mmu_interval_notifier_ops *ops)
@@ -142,10 +146,12 @@ static int insert_itv(struct kunit *test, struct interval *itv,
 	int ret = mmu_interval_notifier_insert(&itv->mni, mm, MNK_ADDR(from),
 					       (to - from) * PAGE_SIZE, ops);
 
-	if (!ret)
-		KUNIT_ASSERT_EQ(test, 0,
-				kunit_add_action_or_reset(test, drop, itv));
-	return ret;
+	if (ret)
+		return ret;
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, drop, itv));
+	if (all_lanes)
+		mmu_interval_widen(mm);
+	return 0;
 }
 
 /* Pages @from to @to of @mm. */
@@ -1229,6 +1235,34 @@ static void two_pass_refused_test(struct kunit *test)
 	expect_closed(test, a, &s_range);
 }
 
+/*
+ * There are more lanes while sections are open: those that began before are waited
+ * for, whether they hit an interval or none.
+ */
+static void widen_in_sections_test(struct kunit *test)
+{
+	struct mm_struct *mm = mnk_mm(test);
+	struct reader old = { .itv = insert(test, mm, 0, 1, &once_ops) }, new = { };
+	struct mnk_thread *old_reader, *new_reader;
+	DEFINE_MMU_NOTIFIER_SECTION(misses);
+	DEFINE_MMU_NOTIFIER_SECTION(hits);
+
+	mmu_interval_read_begin(&old.itv->mni);
+	open_section(&hits, mm, 0, 1);
+	open_section(&misses, mm, 5, 6);
+	mmu_interval_widen(mm);
+	new.itv = insert(test, mm, 2, 3, &once_ops);
+	old_reader = mnk_thread_run(test, run_read, &old);
+	new_reader = mnk_thread_run(test, run_read, &new);
+	mnk_expect_blocked(test, old_reader);
+	mnk_expect_blocked(test, new_reader);
+	mmu_notifier_invalidate_range_end(&misses);
+	mnk_thread_join(test, new_reader);
+	mnk_expect_blocked(test, old_reader);
+	mmu_notifier_invalidate_range_end(&hits);
+	mnk_thread_join(test, old_reader);
+}
+
 static struct kunit_case interval_cases[] = {
 	KUNIT_CASE_PARAM(insert_errors_test, bad_inserts_gen_params),
 	KUNIT_CASE(insert_garbage_test),
@@ -1270,6 +1304,7 @@ static struct kunit_case interval_cases[] = {
 	KUNIT_CASE(two_pass_test),
 	KUNIT_CASE(two_pass_in_start_test),
 	KUNIT_CASE(two_pass_refused_test),
+	KUNIT_CASE(widen_in_sections_test),
 	{ }
 };
 
@@ -1278,4 +1313,34 @@ static struct kunit_suite interval_suite = {
 	.test_cases = interval_cases,
 };
 
-kunit_test_suite(interval_suite);
+/* The same once more, where a section enters the lane of its CPU. */
+
+static int lanes_init(struct kunit_suite *suite)
+{
+	all_lanes = true;
+	return 0;
+}
+
+static void lanes_exit(struct kunit_suite *suite)
+{
+	all_lanes = false;
+}
+
+/* KUnit writes to cases: each suite has its own. */
+static struct kunit_case lanes_cases[ARRAY_SIZE(interval_cases)];
+
+static int __init copy_cases(void)
+{
+	memcpy(lanes_cases, interval_cases, sizeof(lanes_cases));
+	return 0;
+}
+core_initcall(copy_cases);
+
+static struct kunit_suite lanes_suite = {
+	.name = "mmu_notifier_interval_lanes",
+	.suite_init = lanes_init,
+	.suite_exit = lanes_exit,
+	.test_cases = lanes_cases,
+};
+
+kunit_test_suites(&interval_suite, &lanes_suite);

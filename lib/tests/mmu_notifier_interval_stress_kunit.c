@@ -8,6 +8,7 @@
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
+#include "../../mm/mmu_notifier_internal.h"
 #include "mmu_notifier_kunit.h"
 
 /* Many intervals. */
@@ -251,6 +252,18 @@ static void stop_threads(void *stop)
 	WRITE_ONCE(*(bool *)stop, true);
 }
 
+/* From the first half on there is a lane for each CPU, in the midst of it. */
+static void churn_widen(struct kunit *test, struct churn *c)
+{
+	unsigned long limit = jiffies + MNK_TIMEOUT;
+
+	while (atomic_read(&c->churned) < NR_CHURNS) {
+		KUNIT_ASSERT_TRUE(test, time_before(jiffies, limit));
+		msleep(20);
+	}
+	mmu_interval_widen(c->mm);
+}
+
 static void churn_test(struct kunit *test)
 {
 	struct churn *c = kunit_kzalloc(test, sizeof(*c), GFP_KERNEL);
@@ -264,6 +277,7 @@ static void churn_test(struct kunit *test)
 					    churn_sections, c);
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, stop_threads,
 							   &c->stop));
+	churn_widen(test, c);
 	wait_for_churns(test, c, threads[1]);
 	wait_for_churns(test, c, threads[3]);
 	kunit_release_action(test, stop_threads, &c->stop);
@@ -378,6 +392,8 @@ static void mirror_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, stop_threads,
 							   &m->stop));
 	for (i = 0; i < NR_CHANGES; i++) {
+		if (i == NR_CHANGES / 2)
+			mmu_interval_widen(mm);
 		mirror_change(m);
 		cond_resched();
 	}

@@ -7,8 +7,10 @@
 #include <linux/hash.h>
 #include <linux/hmm.h>
 #include <linux/mm.h>
+#include <linux/random.h>
 #include <linux/slab.h>
 
+#include "../../mm/mmu_notifier_internal.h"
 #include "mmu_notifier_mirror_internal.h"
 
 #define MIRROR_INTERVAL_SIZE	SZ_2M
@@ -209,6 +211,15 @@ static void remove_intervals(struct mirror *m, unsigned long nr)
 	kvfree(m->intervals);
 }
 
+/* Every other process is as if its sections had waited for each other. */
+static void widen_lanes(struct mm_struct *mm)
+{
+#if IS_ENABLED(CONFIG_KUNIT)
+	if (get_random_u32_below(2))
+		mmu_interval_widen(mm);
+#endif
+}
+
 static int insert_intervals(struct mirror *m)
 {
 	unsigned long i, nr = m->space->setup.length / MIRROR_INTERVAL_SIZE;
@@ -227,6 +238,7 @@ static int insert_intervals(struct mirror *m)
 			return ret;
 		}
 	}
+	widen_lanes(m->space->mm);
 	return 0;
 }
 

@@ -27,7 +27,8 @@
  * wrong: NO_WMB		a lane is seen empty before the page tables are seen changed
  * wrong: LOOK_EARLY		the end of a section looks for readers, then leaves the lane
  * wrong: NO_WAIT_PINS		remove does not wait for callbacks
- * wrong: ONE_LANE		the tree is changed under the lock of one lane
+ * wrong: ONE_LANE OPS=2 FAULTS=1	the tree is changed under the lock of one lane
+ * wrong: COUNT_EARLY OPS=2 FAULTS=1	the lanes are counted, then the first is locked
  * wrong: NO_FINISH_PIN		the pin is dropped before the second pass
  * wrong: NO_FINISH INTERVALS=2 FAULTS=0	a refused section has no second pass
  * wrong: STAY_ON_LANE		a refused section stays on its lane
@@ -70,8 +71,8 @@ typedef mmu_interval_lane {
 /* struct mmu_interval_subscriptions */
 bool intervals;			/* subs->intervals != NULL */
 bool drained;
-bool lock;
 byte tree;			/* intervals */
+byte nr_lanes = 1;
 mmu_interval_lane lanes[LANES];
 
 /* The page tables, and the lock under which they change. */
@@ -88,21 +89,32 @@ inline spin_unlock(sem)	{ sem = false }
 
 inline mi_lock_tree()
 {
-	spin_lock(lock);
-#ifndef ONE_LANE
-	spin_lock(lanes[1].lock);
+#ifdef COUNT_EARLY
+	nr = nr_lanes;
 #endif
-	spin_lock(lanes[0].lock)
+	spin_lock(lanes[0].lock);
+#ifndef COUNT_EARLY
+	nr = nr_lanes;
+#endif
+#ifndef ONE_LANE
+	if
+	:: nr > 1 -> spin_lock(lanes[1].lock)
+	:: else
+	fi
+#endif
 }
 
 inline mi_unlock_tree()
 {
 	d_step {
 #ifndef ONE_LANE
-		lanes[1].lock = false;
+		if
+		:: nr > 1 -> lanes[1].lock = false
+		:: else
+		fi;
 #endif
 		lanes[0].lock = false;
-		lock = false
+		nr = 0
 	}
 }
 
@@ -168,6 +180,16 @@ inline mi_enter()
 		mi_pin_from()
 	:: else ->
 		lanes[lane].missed = lanes[lane].missed | BIT(me)
+	fi;
+	mi_unlock_lane()
+}
+
+/* Others may have waited: then there are more lanes from now on. */
+inline mi_unlock_lane()
+{
+	if
+	:: lane == 0 -> nr_lanes = LANES
+	:: skip
 	fi;
 	spin_unlock(lanes[lane].lock)
 }
@@ -342,7 +364,7 @@ proctype operation(byte me)
 	:: intervals ->
 		if
 		:: lane = 0
-		:: lane = 1
+		:: nr_lanes > 1 -> lane = 1
 		fi;
 		mmu_interval_section_start()
 	:: else
@@ -411,25 +433,29 @@ inline mi_wait()
 
 inline mi_wait_all()
 {
+	nr = nr_lanes;
 	l = 0;
 	do
-	:: l == LANES -> break
+	:: l == nr -> break
 	:: else -> mi_wait(); l++
-	od
+	od;
+	nr = 0
 }
 
 /* Waits for the operations that are counted now, lane by lane. */
 inline mi_settle()
 {
+	nr = nr_lanes;
 	l = 0;
 	do
-	:: l == LANES -> break
+	:: l == nr -> break
 	:: else ->
 		last = lanes[l].missed;
 		!(lanes[l].missed & last);
 		l++
 	od;
 	last = 0;
+	nr = 0;
 	sub[me].settled = true
 }
 
@@ -555,7 +581,7 @@ inline mmu_interval_notifier_remove()
 
 proctype driver(byte me)
 {
-	byte seq, last, page, l, k, faults;
+	byte seq, last, page, l, nr, k, faults;
 	bool waited, is_open;
 
 	mmu_interval_notifier_insert();
