@@ -16,6 +16,9 @@
 
 #include "../../mm/internal.h"
 #include "../../virt/kvm/kvm_mm.h"
+#ifdef CONFIG_X86
+#include "../../arch/x86/kvm/mmu.h"
+#endif
 #include "mmu_notifier_inject.h"
 #include "mmu_notifier_kunit.h"
 #include "mmu_notifier_kunit_sys.h"
@@ -550,6 +553,19 @@ static void flush_in_delete_test(struct kunit *test)
 	mmu_notifier_batch_end();
 }
 
+/* KVM itself drops the sptes that are gone already, and relies on it. */
+static void flush_in_zap_test(struct kunit *test)
+{
+	u64 flushes;
+	struct vm *vm = create_unflushed(test, &flushes);
+
+	kvm_zap_gfn_range(vm->kvm, GFN, GFN + 1);
+	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 1);
+	kvm_zap_gfn_range(vm->kvm, GFN, GFN + 1);
+	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 1);
+	mmu_notifier_batch_end();
+}
+
 /* Who prepares a page for its next user has to know that it is not used. */
 static void flush_tracked_test(struct kunit *test)
 {
@@ -727,6 +743,7 @@ static struct kunit_case kvm_cases[] = {
 	KUNIT_CASE(flush_in_section_test),
 	KUNIT_CASE(flush_in_page_test),
 	KUNIT_CASE(flush_in_delete_test),
+	KUNIT_CASE(flush_in_zap_test),
 	KUNIT_CASE(flush_tracked_test),
 #endif
 	KUNIT_CASE(memslots_wait_test),

@@ -45,7 +45,9 @@
  *
  *  - A range or a page that the core VM announces, and that a memslot has,
  *    flushes if they differ, also when there is no spte; but for those pages
- *    that leave their own flush for later.
+ *    that leave their own flush for later. So does whoever in KVM drops sptes
+ *    of a range and relies on it that no TLB has them: a memslot that goes, or
+ *    kvm_zap_gfn_range() for what the hardware shall find in their place.
  *  - Until flush_batch the folio is locked. A fault on its page finds an entry
  *    that is to be filled from the folio, waits for that lock, and so establishes
  *    nothing beside the old translation. An entry that comes back as it was is
@@ -278,7 +280,14 @@ static void kvm_mn_flush_tlbs(struct kvm *kvm)
 	smp_store_release(&kvm->mn_flushed, zapped);
 }
 
-/* No TLB has what reclaim took away before the call. */
+/**
+ * kvm_mmu_notifier_flush - flush what reclaim has left to be flushed
+ * @kvm: the VM
+ *
+ * On return no TLB has what reclaim took away before the call.
+ *
+ * Context: any. Does not sleep.
+ */
 void kvm_mmu_notifier_flush(struct kvm *kvm)
 {
 	if (kvm_mn_owes_flush(kvm))
@@ -373,7 +382,9 @@ kvm_walk_hva(struct kvm *kvm, unsigned long start, unsigned long end,
 	 * For invalidate_page, which does not keep the memslots from changing:
 	 * the full barrier in srcu_read_lock() orders the clear of the entry
 	 * before the read of the memslots. If a memslot is missing from what is
-	 * found here, faults that know it look the page up later than that.
+	 * found here, faults that know it look the page up later than that; a
+	 * full barrier has to be in between if the CPU is not multicopy atomic
+	 * and they take no lock for it.
 	 */
 	idx = srcu_read_lock(&kvm->srcu);
 	for (i = 0; i < kvm_arch_nr_memslot_as_ids(kvm); i++) {
@@ -474,8 +485,9 @@ static void kvm_mn_range_close(struct kvm *kvm)
 	 * gpc_invalidate_retry().
 	 */
 	smp_wmb();
-	WARN_ON_ONCE(!kvm->mn_active_invalidate_count);
-	last = !--kvm->mn_active_invalidate_count;
+	if (!WARN_ON_ONCE(!kvm->mn_active_invalidate_count))
+		kvm->mn_active_invalidate_count--;
+	last = !kvm->mn_active_invalidate_count;
 	spin_unlock(&kvm->mn_invalidate_lock);
 
 	/* One waiter at most, it holds slots_lock. */
@@ -687,10 +699,11 @@ static void kvm_mn_release(struct mmu_notifier *mn, struct mm_struct *mm)
 }
 
 /*
- * s390 asks the entry of the host, under its page table lock, whether the guest
- * has given the page up: it has to be told while the entry is there.
+ * An architecture that asks the entry of the host when it unmaps a page has to be
+ * told while the entry is there. s390 does, under the page table lock, to see
+ * whether the guest has given the page up.
  */
-#define kvm_mn_by_page(fn)	(IS_ENABLED(CONFIG_S390) ? NULL : (fn))
+#define kvm_mn_by_page(fn)	(IS_ENABLED(CONFIG_KVM_INVALIDATE_BY_RANGE) ? NULL : (fn))
 
 static const struct mmu_notifier_ops kvm_mn_ops = {
 	.invalidate_page	= kvm_mn_by_page(kvm_mn_invalidate_page),
