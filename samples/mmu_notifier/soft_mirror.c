@@ -63,9 +63,9 @@ static void mirror_move_seq(struct mirror *mirror)
 	WRITE_ONCE(mirror->seq, mirror->seq + 1);
 }
 
-static void soft_invalidate_page(struct mmu_notifier *subscription, struct mm_struct *mm,
-				 unsigned long address, unsigned long nr_pages,
-				 enum mmu_notifier_event event)
+static void mirror_page_changed(struct mmu_notifier *subscription, struct mm_struct *mm,
+				unsigned long address, unsigned long nr_pages,
+				enum mmu_notifier_event event)
 {
 	struct mirror *mirror = to_mirror(subscription);
 	unsigned long first = address >> PAGE_SHIFT;
@@ -108,7 +108,7 @@ static void mirror_release_mm(struct mmu_notifier *subscription, struct mm_struc
 
 static const struct mmu_notifier_ops mirror_ops = {
 	.release = mirror_release_mm,
-	.invalidate_page = soft_invalidate_page,
+	.invalidate_page = mirror_page_changed,
 	.invalidate_range_start = mirror_range_start,
 	.invalidate_range_end = mirror_range_end,
 };

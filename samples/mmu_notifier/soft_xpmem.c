@@ -10,6 +10,11 @@
  * hold any lock of the core VM. An importer may listen, and answer itself after
  * that; if it does not, it loses its access when the time is up.
  *
+ * To unmap takes the rmap lock of the device, and opens sections on importers,
+ * which may export as well. What they import they cannot export, so nothing has
+ * to be said of these sections: an agent waits for nobody, and nobody else unmaps
+ * or waits with that lock held.
+ *
  * Having no invalidate_page, the exporter gets sections for everything. A start
  * holds faults off, sends the messages and waits for the answers. Messages to
  * one importer merge while they wait, so that none has to be allocated.
@@ -236,6 +241,15 @@ static void xpmem_unmap(struct xpmem_access *access, const struct xpmem_range *r
 			    xpmem_size(range), 1);
 }
 
+static void xpmem_agent(struct work_struct *work);
+
+static bool xpmem_is_agent(void)
+{
+	struct work_struct *work = current_work();
+
+	return work && work->func == xpmem_agent;
+}
+
 static void xpmem_agent(struct work_struct *work)
 {
 	struct xpmem_access *access = container_of(work, struct xpmem_access, agent);
@@ -346,7 +360,10 @@ static void xpmem_give_up(struct xpmem_process *process, const struct xpmem_rang
 	wake_up_all(&process->wait);
 }
 
-/* On return nobody has a page of @range mapped. The time limit is for who listens. */
+/*
+ * On return nobody has a page of @range mapped. The time limit is for who listens.
+ * Not inlined: tests make it return at once and have to fail.
+ */
 static noinline void xpmem_wait(struct xpmem_process *process, const struct xpmem_range *range,
 				u64 ticket)
 {
@@ -383,7 +400,7 @@ static int xpmem_range_start(struct mmu_notifier *subscription,
 	u64 ticket;
 
 	spin_lock(&xpmem_lock);
-	if (!xpmem_concerns(process, &range)) {
+	if (xpmem_is_agent() || !xpmem_concerns(process, &range)) {
 		WRITE_ONCE(process->sections, process->sections + 1);
 		spin_unlock(&xpmem_lock);
 		return 0;
@@ -784,8 +801,10 @@ static void xpmem_end_access(struct xpmem_access *access)
 
 	spin_lock(&xpmem_lock);
 	access->dead = true;
+	xpmem_extend(&access->pending, &access->segment->range);
+	queue_work(xpmem_agents, &access->agent);
 	spin_unlock(&xpmem_lock);
-	xpmem_unmap(access, &access->segment->range);
+	flush_work(&access->agent);
 
 	spin_lock(&xpmem_lock);
 	list_del(&access->in_exporter);
@@ -999,7 +1018,6 @@ static const struct file_operations xpmem_fops = {
 static struct miscdevice xpmem_device = {
 	.minor = MISC_DYNAMIC_MINOR,
 	.name = "soft_xpmem",
-	.mode = 0666,
 	.fops = &xpmem_fops,
 };
 

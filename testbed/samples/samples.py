@@ -59,7 +59,7 @@ ROWS = [
     Row("XPMEM", "callbacks that sleep, for any memory", "xpmem_test"),
 ]
 BROKEN = [
-    Row("sample", "without invalidate_page", "mirror_test", ("soft_invalidate_page",),
+    Row("sample", "without invalidate_page", "mirror_test", ("mirror_page_changed",),
         "copy_on_write"),
     Row("GRU", "without invalidate_page", "gru_test", ("gru_invalidate_page",), "copy_on_write"),
     Row("GRU", "without ranges", "gru_test", ("gru_range_start", "gru_range_end"), "moved_away"),
