@@ -15,7 +15,8 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 FILES = ['mm/mmu_notifier.c', 'include/linux/mmu_notifier.h',
-         'Documentation/mm/mmu_notifier.rst']
+         'Documentation/mm/mmu_notifier.rst',
+         'Documentation/translations/zh_CN/mm/mmu_notifier.rst']
 
 # Hooks that remove.cocci rewrites.
 COCCI = '''
@@ -167,6 +168,7 @@ def kconfig():
     drop_lines('mm/Makefile', r'CONFIG_MMU_NOTIFIER')
     drop_lines('MAINTAINERS', r'^F:\t\S*mmu_notifier\.[ch]$', 2)
     drop_lines('Documentation/mm/index.rst', r'^   mmu_notifier$')
+    drop_lines('Documentation/translations/zh_CN/mm/index.rst', r'^   mmu_notifier$')
 
 
 def headers():
