@@ -39,7 +39,8 @@ MACHINE = ["--icount", "--limit", "1800"]
 GUEST = ["--job", "small-guest", "--host-mb", "160", "--guest-mb", "192", "--silence", "600"]
 # What reclaim needs itself while pages wait for the disk.
 SWAPS = {"zram": [], "disk": ["--write", "/proc/sys/vm/min_free_kbytes:8192"]}
-PROGRAMS = {name: [name + ".c", "cost.c"] for name in ("process", "notifier", "pages")}
+PROGRAMS = {"process": ["process.c", "cost.c"], "pages": ["pages.c", "cost.c"],
+            **{name: [name + ".c", "device.c", "cost.c"] for name in ("notifier", "parallel")}}
 # For pages: a second node to migrate to, and swap space for whole huge pages.
 NODES = ["-object", "memory-backend-ram,size=256M,id=m0", "-numa", "node,memdev=m0,cpus=0",
          "-object", "memory-backend-ram,size=256M,id=m1", "-numa", "node,memdev=m1"]
@@ -133,10 +134,10 @@ class Bench:
         path = os.path.join(self.out, "programs", words[0])
         return ["--file", f"{path}:/{words[0]}", "--exec", ",".join(["/" + words[0], *words[1:]])]
 
-    def program(self, name, parse, memory, *words, **other):
+    def program(self, name, parse, memory, *words, options=(), **other):
         """One turn of a program of ours, alone in the machine."""
         self.both(name, parse, "--job", "exec", "--host-mb", memory, "--swap", "none",
-                  *self.executing(*words), **other)
+                  *options, *self.executing(*words), **other)
 
     def both(self, name, parse, *words, more=(), kernels=measures.KERNELS):
         """One turn: KERNELS at once, samples of what PARSE finds. A turn is whole or void."""
@@ -356,8 +357,27 @@ def notifier(bench):
                       more=[MODULE])
 
 
+def parallel_values(values, cpus, count):
+    number = numbers(values)
+    return {f"parallel.{cpus}.{count}.{name}": number[f"parallel.{name}"]
+            for name in ("change", "hit", "miss")}
+
+
+def parallel(bench):
+    """Intervals, from several CPUs at once"""
+    for turn in range(1, bench.turns + 1):
+        for cpus in measures.CPUS:
+            for count in measures.PARALLEL:
+                bench.program(f"parallel-{cpus}-{count}-{turn}",
+                              lambda values, cpus=cpus, count=count:
+                              parallel_values(values, cpus, count),
+                              "768", "parallel", str(count), more=[MODULE],
+                              options=["--cpus", str(cpus)])
+
+
 # A group of measures each, and its usual minutes on two cores.
-GROUPS = [(guest, 6), (smp, 4), (hold, 6), (events, 4), (pages, 3), (process, 1), (vmas, 1), (notifier, 1)]
+GROUPS = [(guest, 6), (smp, 4), (hold, 6), (events, 4), (pages, 3), (process, 1), (vmas, 1),
+          (notifier, 1), (parallel, 5)]
 
 
 def report(bench, groups):

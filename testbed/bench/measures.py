@@ -94,6 +94,19 @@ def intervals(count, aim):
             for name, text in what.items()]
 
 
+PARALLEL = (10, 1000, 100000)
+
+
+def parallel(cpus, count):
+    """At the same time from several CPUs: waits for each other are counted in."""
+    what = {"change": "insert and remove", "hit": "a section that hits one",
+            "miss": "a section that hits none"}
+    return [Measure(f"parallel.{cpus}.{count}.{name}",
+                    f"{count} intervals, {cpus} CPUs at once, {text}: instructions",
+                    1 if count == 10 else BETTER)
+            for name, text in what.items()]
+
+
 BETTER = 0.99           # the aim where it is just "better"
 # In the order of the table. The aims are those that the project set itself;
 # "not delayed" is a twentieth of the second that mainline waits.
@@ -120,6 +133,7 @@ MEASURES = [
     *intervals(10, 1),
     *intervals(1000, BETTER),
     *intervals(100000, BETTER),
+    *(measure for cpus in CPUS for count in PARALLEL for measure in parallel(cpus, count)),
     Measure("notifier.unregister", "unregister while another's callback sleeps: virtual ms", 0.05),
     Measure("notifier.memory.mm", "struct mm_struct: bytes", 1),
     Measure("notifier.memory.subscription", "struct mmu_notifier: bytes", 1),

@@ -6,6 +6,7 @@
  */
 #include <linux/delay.h>
 #include <linux/fs.h>
+#include <linux/kprobes.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
@@ -149,6 +150,67 @@ static int remove_extra(struct mnb *b)
 	return 0;
 }
 
+/* What mm/ calls. Modules are not meant to. */
+
+#ifdef MMU_NOTIFIER_RANGE_SPAN
+#define SECTION_START	"__mmu_notifier_range_start"
+#define SECTION_END	"__mmu_notifier_range_end"
+#define SECTION_FLAGS	(MMU_NOTIFIER_RANGE_BLOCKABLE | MMU_NOTIFIER_RANGE_SPAN)
+#else
+#define SECTION_START	"__mmu_notifier_invalidate_range_start"
+#define SECTION_END	"__mmu_notifier_invalidate_range_end"
+#define SECTION_FLAGS	MMU_NOTIFIER_RANGE_BLOCKABLE
+#endif
+
+static int (*section_start)(struct mmu_notifier_range *range);
+static void (*section_end)(struct mmu_notifier_range *range);
+
+static void *find_function(const char *name)
+{
+	struct kprobe probe = { .symbol_name = name };
+	int ret = register_kprobe(&probe);
+
+	if (ret)
+		return NULL;
+	unregister_kprobe(&probe);
+	return probe.addr;
+}
+
+static void one_section(struct mm_struct *mm, unsigned long address)
+{
+	struct mmu_notifier_range range = {
+		.mm = mm,
+		.start = address,
+		.end = address + PAGE_SIZE,
+		.flags = SECTION_FLAGS,
+		.event = MMU_NOTIFY_CLEAR,
+	};
+
+	if (!section_start(&range))
+		section_end(&range);
+}
+
+static int make_sections(struct mnb *b, unsigned long arg)
+{
+	struct mnb_sections want;
+	u64 state, page;
+
+	if (copy_from_user(&want, (void __user *)arg, sizeof(want)))
+		return -EFAULT;
+	if (want.count < 2 || want.times > 1000000)
+		return -EINVAL;
+	for (state = want.first; want.times; want.times--) {
+		state = state * 6364136223846793005ull + 1442695040888963407ull;
+		page = want.first + (state >> 33) % (want.count / 2) * 2;
+		page = page / 2 * 2 + !!want.odd;
+		if (!want.idle)
+			one_section(b->mm, want.start + page * PAGE_SIZE);
+		if (want.times % 64 == 0)
+			cond_resched();
+	}
+	return 0;
+}
+
 static int tell_sizes(unsigned long arg)
 {
 	struct mnb_sizes sizes = {
@@ -170,6 +232,9 @@ static long mnb_ioctl(struct file *file, unsigned int command, unsigned long arg
 		return tell_sizes(arg);
 	if (b->mm != current->mm)
 		return -EPERM;
+	/* From several threads at once. */
+	if (command == MNB_SECTIONS)
+		return make_sections(b, arg);
 
 	guard(mutex)(&b->lock);
 
@@ -231,7 +296,22 @@ static struct miscdevice mnb_device = {
 	.name = "mn_bench",
 	.fops = &mnb_fops,
 };
-module_misc_device(mnb_device);
+
+static int __init mnb_init(void)
+{
+	section_start = find_function(SECTION_START);
+	section_end = find_function(SECTION_END);
+	if (!section_start || !section_end)
+		return -ENOENT;
+	return misc_register(&mnb_device);
+}
+module_init(mnb_init);
+
+static void __exit mnb_exit(void)
+{
+	misc_deregister(&mnb_device);
+}
+module_exit(mnb_exit);
 
 MODULE_DESCRIPTION("MMU notifiers with nothing behind them, to be measured");
 MODULE_LICENSE("GPL");

@@ -11,6 +11,14 @@ struct mnb_intervals {
 	__u64 count;		/* every other page from there on is an interval */
 };
 
+struct mnb_sections {
+	__u64 start;		/* as above */
+	__u64 first, count;	/* pages to choose from, of those behind it */
+	__u64 odd;		/* pages without interval */
+	__u64 times;
+	__u64 idle;		/* everything but the sections */
+};
+
 struct mnb_sizes {
 	__u64 mm, subscription, interval;
 };
@@ -24,5 +32,6 @@ struct mnb_sizes {
 #define MNB_REMOVE	_IO('m', 6)		/* that page */
 #define MNB_CLEAR	_IO('m', 7)		/* all of MNB_INTERVALS */
 #define MNB_SIZES	_IOR('m', 8, struct mnb_sizes)
+#define MNB_SECTIONS	_IOW('m', 9, struct mnb_sections)	/* of random pages */
 
 #endif

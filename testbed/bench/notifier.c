@@ -5,13 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cost.h"
+#include "device.h"
 #include "file.h"
 #include "mn_bench.h"
 #include "report.h"
@@ -22,16 +22,6 @@
 
 static uint64_t cost[TIMES];
 static char *area;		/* room for MANY intervals and the gaps between them */
-
-static int bench_open(void)
-{
-	return checked(open("/dev/mn_bench", O_RDWR | O_CLOEXEC), "/dev/mn_bench");
-}
-
-static void ask(int fd, unsigned long command, unsigned long argument)
-{
-	checked(ioctl(fd, command, argument), "the ioctl of mn_bench");
-}
 
 static size_t random_below(size_t limit)
 {
@@ -68,13 +58,13 @@ static size_t between_intervals(size_t count)
 static void measure_subscribers(void *argument)
 {
 	uint64_t none = section_cost(on_interval, MANY);
-	int fd = bench_open();
+	int fd = device_open();
 	char name[16];
 
 	(void)argument;
 	report_number("section", "0", none);
 	for (int count = 1; count <= 8; count++) {
-		ask(fd, MNB_SUBSCRIBE, 0);
+		device_ask(fd, MNB_SUBSCRIBE, 0);
 		if (count != 1 && count != 8)
 			continue;
 		snprintf(name, sizeof(name), "%d", count);
@@ -87,7 +77,7 @@ static uint64_t ask_cost(int fd, unsigned long command, unsigned long argument)
 {
 	uint64_t begin = cost_own();
 
-	ask(fd, command, argument);
+	device_ask(fd, command, argument);
 	return cost_own() - begin;
 }
 
@@ -130,13 +120,13 @@ static void measure_intervals(void *argument)
 	size_t count = *(size_t *)argument;
 	struct mnb_intervals want = { .start = (uintptr_t)area, .count = count };
 	uint64_t none = section_cost(on_interval, count);
-	int fd = bench_open();
+	int fd = device_open();
 
-	ask(fd, MNB_INTERVALS, (uintptr_t)&want);
+	device_ask(fd, MNB_INTERVALS, (uintptr_t)&want);
 	report_interval(count, "hit", section_cost(on_interval, count) - none);
 	report_interval(count, "miss", section_cost(between_intervals, count) - none);
 	measure_insert(fd, count, nothing_cost(fd));
-	ask(fd, MNB_CLEAR, 0);
+	device_ask(fd, MNB_CLEAR, 0);
 	close(fd);
 }
 
@@ -152,7 +142,7 @@ static int start_sleeper(void)
 
 	if (pid)
 		return pid;
-	ask(bench_open(), MNB_SLEEPY, 0);
+	device_ask(device_open(), MNB_SLEEPY, 0);
 	madvise(area, PAGE, MADV_DONTNEED);
 	_exit(0);
 }
@@ -161,15 +151,15 @@ static int start_sleeper(void)
 static void measure_unregister(void *argument)
 {
 	struct timespec begun = { .tv_nsec = 200000000 };
-	int fd = bench_open(), pid;
+	int fd = device_open(), pid;
 	uint64_t begin;
 
 	(void)argument;
-	ask(fd, MNB_SUBSCRIBE, 0);
+	device_ask(fd, MNB_SUBSCRIBE, 0);
 	pid = start_sleeper();
 	nanosleep(&begun, NULL);
 	begin = cost_now();
-	ask(fd, MNB_UNSUBSCRIBE, 0);
+	device_ask(fd, MNB_UNSUBSCRIBE, 0);
 	report_number("unregister", "elapsed", cost_now() - begin);
 	if (waitpid(pid, NULL, WNOHANG))
 		report("unregister.waited", "for the other process");
@@ -202,19 +192,19 @@ static long slab_bytes(void)
 static void only_open(void *argument)
 {
 	(void)argument;
-	bench_open();
+	device_open();
 }
 
 static void with_subscription(void *argument)
 {
 	(void)argument;
-	ask(bench_open(), MNB_SUBSCRIBE, 0);
+	device_ask(device_open(), MNB_SUBSCRIBE, 0);
 }
 
 static void with_interval(void *argument)
 {
 	(void)argument;
-	ask(bench_open(), MNB_INSERT, (unsigned long)area);
+	device_ask(device_open(), MNB_INSERT, (unsigned long)area);
 }
 
 /* Bytes of kernel memory that a process takes; none is given back in between. */
@@ -238,7 +228,7 @@ static void measure_memory(void)
 	report_number("memory", "with_interval", memory_of(with_interval, children[2]) - open);
 	for (size_t i = 0; i < 3 * PROCESSES; i++)
 		child_end(children[i / PROCESSES][i % PROCESSES]);
-	ask(bench_open(), MNB_SIZES, (uintptr_t)&sizes);
+	device_ask(device_open(), MNB_SIZES, (uintptr_t)&sizes);
 	report_number("memory", "mm", sizes.mm);
 	report_number("memory", "subscription", sizes.subscription);
 	report_number("memory", "interval", sizes.interval);

@@ -24,6 +24,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 
 sys.dont_write_bytecode = True
 
@@ -124,21 +125,32 @@ class Mainline:
         return head
 
 
-def figures(build):
+FIGURE = '{:<{width}} {:>8} {:>8} {:>6} {:>6}'
+
+
+def figure(width, text, *numbers):
+    """A line of the table, or more: what a number is of is told whole."""
+    *above, last = textwrap.wrap(text, width)
+    return [*above, FIGURE.format(last, *numbers, width=width).rstrip()]
+
+
+def figures(build, width=46):
     """What make bench has measured, as the letter tells it."""
     rows, newest = [], 0
     for path in sorted(glob.glob(os.path.join(build, 'bench', '*.csv'))):
         newest = max(newest, os.path.getmtime(path))
         with open(path, encoding='utf-8') as file:
-            rows += [(row['measure'], row['mainline'], row['ours'], row['ratio'])
-                     for row in csv.DictReader(file)]
+            rows += [row for row in csv.DictReader(file) if int(row['turns'])]
     if not rows:
         return 'This letter was written without figures: "make bench" measures them.'
     day = datetime.datetime.fromtimestamp(newest, datetime.UTC).date()
-    rows = [('measure', 'mainline', 'this', 'ratio'), *rows]
-    return '\n'.join([f'Measured by "make bench" on {day}, both kernels from one '
-                      'configuration;\nbelow 1 is better than mainline:\n',
-                      *(f'{a[:58]:<58} {b:>8} {c:>8} {d:>6}'.rstrip() for a, b, c, d in rows)])
+    lines = figure(width, 'measure', 'mainline', 'this', 'ratio', 'spread')
+    for row in rows:
+        lines += figure(width, *(row[name] for name in
+                                 ('measure', 'mainline', 'ours', 'ratio', 'spread')))
+    return '\n'.join([f'Measured by "make bench" on {day}, both kernels from one configuration;',
+                      'below 1 is better than mainline. Spread: how far the ratio of one turn is',
+                      'from that of all turns, if there were several.\n', *lines])
 
 
 def sender():

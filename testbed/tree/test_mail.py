@@ -140,9 +140,15 @@ class MailTest(test_tree.TreeTest):
 
     def test_figures(self):
         put(self.path('build/bench/bench.csv'),
-            'key,measure,mainline,ours,ratio\nk,"locks, a page",2,1,0.5\n')
+            'key,measure,mainline,ours,ratio,spread,turns\n'
+            'k,"locks, a page",2,1,0.5,3.1%,2\n'
+            f'l,"{"words " * 10}to the end",4,3,0.75,-,1\n'
+            'm,not measured yet,-,-,-,-,0\n')
         self.mail()
-        self.assertRegex(self.mails('series')[0], r'locks, a page +2 +1 +0\.5\n')
+        letter = self.mails('series')[0]
+        self.assertRegex(letter, r'locks, a page +2 +1 +0\.5 +3\.1%\n')
+        self.assertRegex(letter, r'\nwords words .*\n.* to the end +4 +3 +0\.75 +-\n')
+        self.assertNotIn('not measured yet', letter)
 
     def test_changed_tree(self):
         put(self.tree + '/mm/a.c', 'x\n')
