@@ -35,7 +35,10 @@ import picture  # noqa: E402
 KVM = ["irqbypass.ko", "kvm.ko", "kvm-amd.ko"]
 MODULE = "mn_bench.ko"
 HOLD = "mn_hold.ko"
-MACHINE = ["--icount", "--limit", "1800"]
+RETRY = "mn_retry.ko"
+MODULES = (MODULE, HOLD, RETRY)
+# What a page table holds besides must not depend on where memory lies.
+MACHINE = ["--icount", "--limit", "1800", "--kernel-arg", "norandmaps"]
 GUEST = ["--job", "small-guest", "--host-mb", "160", "--guest-mb", "192", "--silence", "600"]
 # What reclaim needs itself while pages wait for the disk.
 SWAPS = {"zram": [], "disk": ["--write", "/proc/sys/vm/min_free_kbytes:8192"]}
@@ -96,10 +99,11 @@ class Bench:
         for kernel, built in self.kernels.items():
             where = os.path.dirname(self.module(kernel))
             os.makedirs(where, exist_ok=True)
-            for name in ("mn_bench.c", "mn_bench.h", "mn_hold.c"):
+            for name in ("mn_bench.h", *(name[:-3] + ".c" for name in MODULES)):
                 shutil.copy(os.path.join(HERE, name), where)
             with open(os.path.join(where, "Makefile"), "w", encoding="utf-8") as file:
-                file.write(f"obj-m := {MODULE[:-3]}.o {HOLD[:-3]}.o\n")
+                file.write("obj-m := " + " ".join(name[:-3] + ".o" for name in MODULES) + "\n"
+                           f"CFLAGS_{RETRY[:-3]}.o := -I$(srctree)/arch/x86/kvm\n")
             pair.call(["make", "-C", built, f"M={where}", "ARCH=x86_64", "modules"],
                       os.path.join(where, "build.log"), f"Building the modules for {kernel}")
 
@@ -272,6 +276,16 @@ def locks(number):
     return found
 
 
+def retry_values(values):
+    """Why KVM repeats faults."""
+    number = numbers(values)
+    if not number["read.faults"] or number["read.missed"]:
+        raise pair.PairError(f"The guest had {number['read.faults']} faults that look a page up, "
+                             f"{number['read.missed']} calls were missed.")
+    return {f"events.retries.{name}": 1000 * number[f"read.{name}"] / number["read.faults"]
+            for name in measures.CAUSES}
+
+
 def classic_values(values):
     return {"events.classic.aging": event_values(values)["events.aging"]}
 
@@ -281,7 +295,8 @@ def events(bench):
     probes = ",".join([LOCK + ":caller", *(name for names in PROBES.values() for name in names)])
     for turn in range(1, bench.turns + 1):
         words = ["--passes", "1", "--seed", str(turn), "--probe", probes]
-        bench.both(f"events-{turn}", event_values, *GUEST, *words)
+        bench.both(f"events-{turn}", lambda values: event_values(values) | retry_values(values),
+                   *GUEST, *words, "--read", "/sys/kernel/debug/mn_retry", more=[RETRY])
         # A smaller guest: the classic lists run out of memory with the other.
         bench.both(f"events-classic-{turn}", classic_values, *GUEST, *words, "--host-mb", "192",
                    "--lru", "classic")

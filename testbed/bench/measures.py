@@ -107,6 +107,14 @@ def parallel(cpus, count):
             for name, text in what.items()]
 
 
+# Why a fault is repeated, and the aim. Other than these: one that waits for a swapped page.
+CAUSES = {
+    "section": ("in a section that is open", 0),
+    "unrelated": ("as other memory went away", 0),
+    "own": ("as its own lookup replaced the page", 0),
+    "page": ("as its page was taken away", None),
+    "other": ("for another reason", None),
+}
 BETTER = 0.99           # the aim where it is just "better"
 # In the order of the table. The aims are those that the project set itself;
 # "not delayed" is a twentieth of the second that mainline waits.
@@ -119,6 +127,8 @@ MEASURES = [
     Measure("events.aging", "guest swapping: aging calls a page", 1 / 3),
     Measure("events.calls", "guest swapping: calls of the notifiers, a page"),
     Measure("events.classic.aging", "guest swapping, classic lists: aging calls a page", 1 / 3),
+    *(Measure(f"events.retries.{key}", f"guest swapping: faults repeated {text}, of 1000", aim)
+      for key, (text, aim) in CAUSES.items()),
     *of_pages(),
     *process("nobody", "nobody subscribed", LIMIT),
     *process("other", "another process subscribed", 1),

@@ -80,7 +80,7 @@ static int walk_returns(struct kretprobe_instance *instance, struct pt_regs *reg
 	struct call *call = (void *)instance->data;
 	struct page_vma_mapped_walk *walk = call->argument;
 
-	if (!(bool)regs_return_value(regs) || !walk->ptl)
+	if (!(u8)regs_return_value(regs) || !walk->ptl)
 		return 0;
 	/* One that goes on may have dropped the lock, and taken that of the next table. */
 	if (walk->ptl != call->held || !this_cpu_read(holds.lock))

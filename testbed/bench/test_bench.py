@@ -34,6 +34,8 @@ EVENTS = {
 }
 HOLD = {"read.count": "4000", "read.total_ns": "100000", "read.longest_ns": "70",
         "read.interrupted": "3", "read.missed": "0"}
+RETRY = {"read.faults": "2000", "read.missed": "0", "read.section": "500", "read.unrelated": "20",
+         "read.own": "2", "read.page": "1", "read.other": "0"}
 COSTS = {f"{who}.{name}": str(1000 + more + number)
          for who, more in (("nobody", 0), ("other", 10), ("outside", 210), ("inside", 310))
          for number, name in enumerate(measures.OPERATIONS)}
@@ -136,6 +138,16 @@ class Values(unittest.TestCase):
         self.assertEqual(bench.event_values({**EVENTS, key: "0"})["events.locks"], 2)
         with self.assertRaisesRegex(pair.PairError, "9 events"):
             bench.event_values({**EVENTS, key: "9"})
+
+    def test_causes_of_retries(self):
+        self.assertEqual(bench.retry_values(RETRY), {
+            "events.retries.section": 250, "events.retries.unrelated": 10,
+            "events.retries.own": 1, "events.retries.page": 0.5, "events.retries.other": 0})
+
+    def test_retries_that_were_missed_are_an_error(self):
+        for key, value in (("read.faults", "0"), ("read.missed", "7")):
+            with self.assertRaisesRegex(pair.PairError, "had 0 faults|7 calls"):
+                bench.retry_values({**RETRY, key: value})
 
     def test_hold(self):
         self.assertEqual(bench.hold_values(HOLD, 1), {"hold.1.mean": 25, "hold.1.longest": 70})
