@@ -62,9 +62,9 @@ libraries := liburing-dev libnuma-dev libcap-dev rsync
 # What "make rdma" puts into its machines.
 verbs	:= iproute2 libibverbs-dev python3-pyverbs
 
-# Tools of "make lint", by default all, and what they and "make check" read text with.
+# Tools of "make lint", by default all, and what they need.
 TOOLS	?=
-linters	:= codespell python3-git python3-ply shellcheck
+linters	:= codespell ocaml-findlib ocaml-nox python3-git python3-ply python3-sphinx shellcheck sparse
 
 # Measures of "make bench", by default all, and runs of each kernel.
 MEASURES ?=
@@ -159,7 +159,7 @@ run: options kernel ## The main job: a KVM guest larger than its host's memory s
 model: deps ## Search the Promela models of registration, sections and teardown
 	@$(py) $(bed)/model/model.py $(BUILD)
 
-check: kernel ## All tests: conversion, removal, lint, models, KUnit, races, samples, guests, mutants
+check: kernel mainline ## All tests: conversion, removal, lint, models, KUnit, races, samples, guests, mutants
 	@$(bed)/deps $(BUILD) $(linters)
 	@$(py) $(bed)/check.py --kernel $(notdir $(kernel)) $(BUILD) $(checks_$(ARCH))
 
@@ -235,8 +235,8 @@ check-debug: debug-kernel ## KUnit, races, samples and the mirror on the kernel 
 check-kcsan: kcsan-kernel ## The same tests, data races looked for (x86-64)
 	@$(py) $(bed)/check.py --kernel kcsan $(BUILD) $(checked_debug)
 
-lint: tree mainline ## What the kernel's own tools say, of ours and of mainline (15 minutes; TOOLS="checkpatch sparse ...")
-	@$(bed)/deps $(BUILD) $(linters) sparse python3-sphinx ocaml-nox ocaml-findlib
+lint: tree mainline ## What the kernel's own tools say, of ours and of mainline (8 minutes; TOOLS="checkpatch sparse ...")
+	@$(bed)/deps $(BUILD) $(linters)
 	@$(py) $(bed)/lint/lint.py $(BUILD) $(TOOLS)
 
 clean: ## Delete everything that was built, keep what was downloaded

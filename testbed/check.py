@@ -167,9 +167,9 @@ def removal(steps):
 
 
 def lint(steps):
-    """The kernel's tools that read text"""
+    """The kernel's own tools look at patches, code and pages"""
     code, text = steps.run("lint", sys.executable, os.path.join(HERE, "lint", "lint.py"),
-                           "--quick", steps.build, show=True)
+                           steps.build, show=True)
     counts = re.search(r"^(\d+) passed, (\d+) failed$", text, re.M)
     if code:
         steps.show("lint", text)
@@ -312,7 +312,7 @@ def mutation(steps):
 
 
 # Step and its usual seconds on two cores.
-STEPS = [(testbed, 30), (conversion, 40), (removal, 5), (lint, 90), (model, 30), (baseline, 240),
+STEPS = [(testbed, 30), (conversion, 40), (removal, 5), (lint, 480), (model, 30), (baseline, 240),
          (kunit, 60), (races, 120), (samples, 150), (mirror, 120), (guests, 270),
          (mutation, 240)]
 

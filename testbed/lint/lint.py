@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""What the kernel's own tools say of the series: lint.py [--quick] BUILD [TOOL...]
+"""What the kernel's own tools say of the series: lint.py BUILD [TOOL...]
 
 A table: tool, how much it checked, findings in ours, and in what they replace of
 mainline. A tool that checked nothing has failed. Ends with a line "N passed, N failed".
@@ -154,7 +154,7 @@ def parallel(function, things):
         return list(pool.map(function, things))
 
 
-# The quick ones: they read text.
+# Those that read text.
 
 def checkpatch(lint):
     """checkpatch --strict on each patch"""
@@ -258,7 +258,7 @@ def code(lint):
               len(list(source.without_annotation(theirs[0]))))
 
 
-# The slow ones: they build.
+# Those that build.
 
 class Kernel:
     """Objects of one tree, built to be looked at."""
@@ -423,8 +423,8 @@ def htmldocs(lint):
 
 
 # Tool and its usual seconds on two cores.
-QUICK = [(checkpatch, 30), (codespell, 5), (shellcheck, 1), (kernel_doc, 2), (maintainers, 20), (code, 1)]
-SLOW = [(warnings, 240), (sparse, 120), (stack, 60), (coccicheck, 240), (htmldocs, 60)]
+TOOLS = [(checkpatch, 30), (codespell, 5), (shellcheck, 1), (kernel_doc, 2), (maintainers, 20),
+         (code, 1), (warnings, 180), (sparse, 60), (stack, 10), (coccicheck, 100), (htmldocs, 60)]
 
 
 def table(rows):
@@ -437,11 +437,10 @@ def table(rows):
 
 def main():
     parser = argparse.ArgumentParser(prog="lint.py", allow_abbrev=False)
-    parser.add_argument("--quick", action="store_true", help="only what needs no build")
     parser.add_argument("build")
     parser.add_argument("tools", nargs="*", metavar="TOOL")
     args = parser.parse_args()
-    tools = {tool.__name__: (tool, usual) for tool, usual in QUICK + ([] if args.quick else SLOW)}
+    tools = {tool.__name__: (tool, usual) for tool, usual in TOOLS}
     if unknown := set(args.tools) - set(tools):
         sys.exit(f"Unknown tool {', '.join(sorted(unknown))}; there are {', '.join(tools)}.")
     rows = []
