@@ -183,8 +183,9 @@ static int tell_stats(struct mirror_space *space, void __user *arg)
 
 	for (i = 0; i < MIRROR_KINDS; i++)
 		add_stats(&stats, &space->mirrors[i]);
+	/* Pages are freed meanwhile. */
 	for_each_possible_cpu(i)
-		stats.freed += *per_cpu_ptr(space->freed, i);
+		stats.freed += READ_ONCE(*per_cpu_ptr(space->freed, i));
 	for (i = 0; i < MIRROR_FAULTS; i++)
 		stats.stale[i] = atomic64_read(&space->stale[i]);
 	return copy_to_user(arg, &stats, sizeof(stats)) ? -EFAULT : 0;
