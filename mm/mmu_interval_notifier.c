@@ -11,13 +11,14 @@
  * call the same interval.
  *
  * That makes changes of the tree dearer, so there is one lane until sections
- * have waited for each other on it, and then as many as there are CPUs, up to a
- * limit, for good: mi_widen(). The first lane stays what it was, and its lock is
- * held by whoever changes the number of lanes or the tree. A section that saw
- * one lane is on the first, of which everybody knows. One that saw more came
- * behind that change: who had changed the tree before is seen by it, and who
- * changes the tree later locks its lane. A reader that does not look at its lane
- * has not seen the change either, so it looks before the section enters.
+ * have waited for each other on it, and then as many more as there are CPUs, up
+ * to a limit, for good: mi_widen(). New sections use these from then on. Those on
+ * the first lane stay there, and its lock is held by whoever adds the lanes or
+ * changes the tree. A section that saw no other lane is on the first, of which
+ * everybody knows. One that saw them came behind that change: who had changed the
+ * tree before is seen by it, and who changes the tree later locks its lane. A
+ * reader that does not look at its lane has not seen the change either, so it
+ * looks before the section enters.
  *
  * A section that hits an interval is on the list of its lane, under the lock. One
  * that hits none is counted only: it takes the lock once, which hardly anybody
@@ -77,7 +78,6 @@
 #include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
-#include <linux/mutex.h>
 #include <linux/overflow.h>
 #include <linux/rbtree.h>
 #include <linux/sched/mm.h>
@@ -93,11 +93,11 @@
 #include <trace/events/mmu_notifier.h>
 
 /*
- * Changing the tree takes as many locks, in their order, the number of each its
- * subclass. A power of two.
+ * Behind the first lane. Changing the tree takes as many locks, in their order, the
+ * number of each its subclass. A power of two.
  */
-#define MI_MAX_LANES	8
-static_assert(MI_MAX_LANES <= MAX_LOCKDEP_SUBCLASSES);
+#define MI_MAX_MORE	8
+static_assert(MI_MAX_MORE <= MAX_LOCKDEP_SUBCLASSES);
 
 /* mmu_notifier_range::phase of a section that is not counted, but on the list. */
 #define MI_LISTED	2
@@ -108,13 +108,15 @@ static_assert(MI_MAX_LANES <= MAX_LOCKDEP_SUBCLASSES);
 
 /* Numbers of one lane are odd, and differ from those of every other lane. */
 #define MI_SEQ_FIRST(lane)	(2 * (lane) + 1)
-#define MI_SEQ_STEP		(2 * MI_MAX_LANES)
+#define MI_SEQ_STEP		(4 * MI_MAX_MORE)
 
 /**
  * struct mmu_interval_lane - open sections that started on the same CPUs
- * @lock: protects what follows; keeps the tree of intervals as it is
+ * @lock: protects what follows, but for @mask; keeps the tree of intervals as it is
  * @phase: which of two counts is for new sections that hit no interval; changed
- *	under mmu_interval_subscriptions::phase_lock, too
+ *	with mmu_interval_subscriptions::settling set, too
+ * @mask: of the lane that mmu_interval_subscriptions::lanes points at: which bits
+ *	of a CPU's number tell its lane, counted from there
  * @started: such sections; also read without the lock
  * @ended: those of @started that have ended; changed without the lock
  * @seq: number of the youngest section that hit one, also read without the lock
@@ -123,20 +125,24 @@ static_assert(MI_MAX_LANES <= MAX_LOCKDEP_SUBCLASSES);
  */
 struct mmu_interval_lane {
 	spinlock_t lock;	/* phase to open; any lane's: reads of the tree */
-	unsigned int phase;
+	u16 phase;
+	u16 mask;
 	unsigned int started[2];
 	atomic_t ended[2];
 	unsigned long seq;
 	struct hlist_head open;
 	wait_queue_head_t readers;
-} ____cacheline_aligned_in_smp;
+};
+
+/* Each in cache lines of its own: its CPUs write it. */
+#define MI_LANE_SIZE	SMP_CACHE_ALIGN(sizeof(struct mmu_interval_lane))
 
 /**
  * struct mmu_interval_subscriptions - the intervals of one mm
  * @tree: the intervals; changed with all lanes locked, read with one locked
- * @phase_lock: one wait for counted sections at a time
- * @more: the lanes behind the first, if there are any
- * @nr_lanes: a power of two; changes once, under the lock of the first lane
+ * @lanes: those for new sections: the first alone, or all others, MI_LANE_SIZE
+ *	bytes each; changes once, under the lock of the first lane
+ * @settling: somebody waits for counted sections, one at a time
  * @contended: sections that others have waited for, of those since @contended_from
  * @drained: every section that started without a lane has ended; set once,
  *	under mmap_lock
@@ -146,9 +152,8 @@ struct mmu_interval_lane {
  */
 struct mmu_interval_subscriptions {
 	struct rb_root_cached tree;
-	struct mutex phase_lock;	/* changes of the lanes' phase */
-	struct mmu_interval_lane *more;
-	u8 nr_lanes;
+	struct mmu_interval_lane *lanes;
+	u8 settling;
 	u8 contended;
 	bool drained;
 	u32 contended_from;
@@ -160,40 +165,47 @@ static DEFINE_STATIC_KEY_TRUE(mi_many_lanes);
 
 /* Lanes. */
 
-static struct mmu_interval_lane *mi_lane(struct mmu_interval_subscriptions *itv,
-					 unsigned int i)
+static __always_inline struct mmu_interval_lane *
+mi_lane_at(struct mmu_interval_lane *lanes, unsigned int i)
 {
-	return i ? &itv->more[i - 1] : &itv->first;
-}
-
-static unsigned int mi_nr_lanes(const struct mmu_interval_subscriptions *itv)
-{
-	/* Pairs with the release in mi_widen(). */
-	return smp_load_acquire(&itv->nr_lanes);
+	return (void *)lanes + i * MI_LANE_SIZE;
 }
 
 /* That of the CPU. */
 static __always_inline struct mmu_interval_lane *
 mi_this_lane(struct mmu_interval_subscriptions *itv)
 {
-	unsigned int nr;
+	struct mmu_interval_lane *lanes;
 
 	if (!static_branch_likely(&mi_many_lanes))
 		return &itv->first;
-	nr = mi_nr_lanes(itv);
-	if (likely(nr == 1))
-		return &itv->first;
-	return mi_lane(itv, raw_smp_processor_id() & (nr - 1));
+	/* Pairs with the release in mi_widen(). */
+	lanes = smp_load_acquire(&itv->lanes);
+	return mi_lane_at(lanes, raw_smp_processor_id() & lanes->mask);
 }
 
-static unsigned int mi_max_lanes(void)
+/* The first, and all behind it. */
+static unsigned int mi_nr_lanes(const struct mmu_interval_subscriptions *itv)
 {
-	return min(roundup_pow_of_two(num_possible_cpus()), MI_MAX_LANES);
+	/* Pairs with the release in mi_widen(). */
+	struct mmu_interval_lane *lanes = smp_load_acquire(&itv->lanes);
+
+	return lanes == &itv->first ? 1 : lanes->mask + 2;
+}
+
+static struct mmu_interval_lane *mi_lane(struct mmu_interval_subscriptions *itv,
+					 unsigned int i)
+{
+	return i ? mi_lane_at(itv->lanes, i - 1) : &itv->first;
+}
+
+static unsigned int mi_max_more(void)
+{
+	return min(roundup_pow_of_two(num_possible_cpus()), MI_MAX_MORE);
 }
 
 static void mi_init_lane(struct mmu_interval_lane *lane, unsigned int i)
 {
-	spin_lock_init(&lane->lock);
 	lane->seq = MI_SEQ_FIRST(i);
 	INIT_HLIST_HEAD(&lane->open);
 	init_waitqueue_head(&lane->readers);
@@ -202,26 +214,30 @@ static void mi_init_lane(struct mmu_interval_lane *lane, unsigned int i)
 /* As many lanes as there may be. Without the memory it stays with one. */
 static void mi_widen(struct mmu_interval_subscriptions *itv)
 {
-	unsigned int i, nr = mi_max_lanes();
-	struct mmu_interval_lane *more;
+	unsigned int i, nr = mi_max_more();
+	struct mmu_interval_lane *lanes, *lane;
 
 	lockdep_assert_held(&itv->first.lock);
 
-	if (itv->nr_lanes == nr)
+	if (nr == 1 || itv->lanes != &itv->first)
 		return;
 	/* For an mm that need not be ours, and maybe in reclaim. */
-	more = kzalloc_objs(*more, nr - 1,
-			    GFP_NOWAIT | __GFP_NOMEMALLOC | __GFP_NOWARN);
-	if (!more)
+	lanes = kcalloc(nr, MI_LANE_SIZE,
+			GFP_NOWAIT | __GFP_NOMEMALLOC | __GFP_NOWARN);
+	if (!lanes)
 		return;
-	for (i = 1; i < nr; i++)
-		mi_init_lane(&more[i - 1], i);
-	itv->more = more;
+	for (i = 0; i < nr; i++) {
+		lane = mi_lane_at(lanes, i);
+		/* Not the class of the first lane, which is held around it. */
+		spin_lock_init(&lane->lock);
+		mi_init_lane(lane, i + 1);
+	}
+	lanes->mask = nr - 1;
 	/*
 	 * The lanes, and the tree as it was changed under the lock of the first
-	 * one alone. Pairs with the acquire in mi_nr_lanes().
+	 * one alone. Pairs with the acquires of those who look for lanes.
 	 */
-	smp_store_release(&itv->nr_lanes, nr);
+	smp_store_release(&itv->lanes, lanes);
 }
 
 /* Sections that were on the first lane so far. */
@@ -238,7 +254,7 @@ static noinline void mi_contended(struct mmu_interval_subscriptions *itv)
 	u32 nr;
 
 	/* If there is one lane, it is the first, and there may be more. */
-	if (itv->nr_lanes > 1)
+	if (itv->lanes != &itv->first)
 		return;
 	nr = mi_count_first(itv);
 	if (nr - itv->contended_from > MI_CONTENDED_OF) {
@@ -269,35 +285,37 @@ static struct mmu_interval_notifier *mi_entry(struct interval_tree_node *node)
 
 static noinline void mi_lock_rest(struct mmu_interval_subscriptions *itv)
 {
-	unsigned int i;
+	unsigned int i, nr = itv->lanes->mask + 1;
 
-	for (i = 1; i < itv->nr_lanes; i++)
-		spin_lock_nested(&mi_lane(itv, i)->lock, i);
+	for (i = 0; i < nr; i++)
+		spin_lock_nested(&mi_lane_at(itv->lanes, i)->lock, i);
 }
 
 static noinline void mi_unlock_rest(struct mmu_interval_subscriptions *itv)
 {
-	unsigned int i;
+	unsigned int i = itv->lanes->mask + 1;
 
-	for (i = itv->nr_lanes; --i; )
-		spin_unlock(&mi_lane(itv, i)->lock);
+	while (i--)
+		spin_unlock(&mi_lane_at(itv->lanes, i)->lock);
 }
 
 /*
  * The first lane's lock keeps others who change the tree out of the rest, and
- * the number of lanes as it is.
+ * the lanes as they are.
  */
 static __always_inline void mi_lock_tree(struct mmu_interval_subscriptions *itv)
 {
 	spin_lock(&itv->first.lock);
-	if (static_branch_likely(&mi_many_lanes) && unlikely(itv->nr_lanes > 1))
+	if (static_branch_likely(&mi_many_lanes) &&
+	    unlikely(itv->lanes != &itv->first))
 		mi_lock_rest(itv);
 }
 
 static __always_inline void
 mi_unlock_tree(struct mmu_interval_subscriptions *itv)
 {
-	if (static_branch_likely(&mi_many_lanes) && unlikely(itv->nr_lanes > 1))
+	if (static_branch_likely(&mi_many_lanes) &&
+	    unlikely(itv->lanes != &itv->first))
 		mi_unlock_rest(itv);
 	spin_unlock(&itv->first.lock);
 }
@@ -392,9 +410,11 @@ mi_call(struct mmu_interval_notifier *sub,
 	if (!blockable)
 		non_block_end();
 
+	if (likely(agreed))
+		return true;
 	/* Who may sleep has no reason to refuse. */
-	if (!WARN_ON_ONCE(!agreed && blockable))
-		return agreed;
+	if (!WARN_ON_ONCE(blockable))
+		return false;
 	*finish = NULL;
 	return true;
 }
@@ -420,8 +440,9 @@ static void mi_finish(struct llist_node *first,
 }
 
 /* Both passes, from @sub on. Who agreed before another refused is finished. */
-static int mi_invalidate(struct mmu_interval_notifier *sub,
-			 const struct mmu_notifier_range *range, bool more)
+static noinline int mi_invalidate(struct mmu_interval_notifier *sub,
+				  const struct mmu_notifier_range *range,
+				  bool more)
 {
 	struct mmu_interval_notifier_finish *finish;
 	struct llist_node *first = NULL, **last = &first;
@@ -446,6 +467,18 @@ static int mi_invalidate(struct mmu_interval_notifier *sub,
 	return agreed ? 0 : -EAGAIN;
 }
 
+/* What most sections hit: @sub alone, which has one pass. */
+static __always_inline int
+mi_invalidate_one(struct mmu_interval_notifier *sub,
+		  const struct mmu_notifier_range *range)
+{
+	struct mmu_interval_notifier_finish *finish;
+	bool agreed = mi_call(sub, range, &finish);
+
+	mi_unpin(sub);
+	return likely(agreed) ? 0 : -EAGAIN;
+}
+
 /* Calls the intervals that @range hits, from @node on; unlocks the lane. */
 static noinline int mi_hit(struct mmu_interval_subscriptions *itv,
 			   struct interval_tree_node *node,
@@ -466,7 +499,10 @@ static noinline int mi_hit(struct mmu_interval_subscriptions *itv,
 	mi_unlock_lane(itv, lane);
 	if (!sub)
 		return 0;
-	ret = mi_invalidate(sub, range, more);
+	if (likely(!more && !sub->ops->invalidate_start))
+		ret = mi_invalidate_one(sub, range);
+	else
+		ret = mi_invalidate(sub, range, more);
 	if (unlikely(ret))
 		mmu_interval_section_end(range);
 	return ret;
@@ -642,7 +678,8 @@ static void mi_wait_idle(struct mmu_interval_subscriptions *itv)
 	unsigned int i, nr = mi_nr_lanes(itv);
 	struct mmu_interval_lane *lane;
 
-	guard(mutex)(&itv->phase_lock);
+	/* One at a time, or both counts were in use. */
+	wait_var_event(&itv->settling, !cmpxchg_acquire(&itv->settling, 0, 1));
 
 	for (i = 0; i < nr; i++) {
 		lane = mi_lane(itv, i);
@@ -653,6 +690,7 @@ static void mi_wait_idle(struct mmu_interval_subscriptions *itv)
 		lane = mi_lane(itv, i);
 		wait_event(lane->readers, mi_is_idle(lane, !lane->phase));
 	}
+	store_release_wake_up(&itv->settling, 0);
 }
 
 /*
@@ -781,7 +819,7 @@ mi_check(const struct mmu_interval_notifier *sub, const struct mm_struct *mm,
 
 static int __init mi_init(void)
 {
-	if (mi_max_lanes() == 1)
+	if (mi_max_more() == 1)
 		static_branch_disable(&mi_many_lanes);
 	return 0;
 }
@@ -794,9 +832,9 @@ static struct mmu_interval_subscriptions *mi_alloc(void)
 	itv = kzalloc_obj(*itv, GFP_KERNEL_ACCOUNT);
 	if (!itv)
 		return NULL;
-	mutex_init(&itv->phase_lock);
 	itv->tree = RB_ROOT_CACHED;
-	itv->nr_lanes = 1;
+	itv->lanes = &itv->first;
+	spin_lock_init(&itv->first.lock);
 	mi_init_lane(&itv->first, 0);
 	return itv;
 }
@@ -807,7 +845,8 @@ void mmu_interval_destroy(struct mmu_interval_subscriptions *itv)
 		return;
 	/* Every interval holds mm_count. */
 	WARN_ON_ONCE(!RB_EMPTY_ROOT(&itv->tree.rb_root));
-	kfree(itv->more);
+	if (itv->lanes != &itv->first)
+		kfree(itv->lanes);
 	kfree(itv);
 }
 

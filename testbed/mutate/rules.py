@@ -155,6 +155,10 @@ RULES = [
     (INTERVAL, "!mi_is_idle(mi_lane(itv, i), 1)", "false"),
     (INTERVAL, "lane->phase = !lane->phase;", NOTHING),
     (INTERVAL, IDLE, NOTHING),
+    (INTERVAL, "!cmpxchg_acquire(&itv->settling, 0, 1)", "true"),
+    # A section that hits several calls each.
+    (INTERVAL, "likely(!more && !sub->ops->invalidate_start)",
+     "likely(!sub->ops->invalidate_start)"),
     # There may be more lanes than the first: all are waited for, the old one, too.
     (INTERVAL, "waited |= mi_wait(mi_lane(itv, i), sub);",
      "if (!i) waited |= mi_wait(mi_lane(itv, i), sub);"),
