@@ -89,6 +89,9 @@ SUITES	?=
 trace	:= mmu_notifier/mmu_notifier_invalidate_page:event
 trace	:= $(trace),mmu_notifier/mmu_notifier_range_start:folio
 trace	:= $(trace),mmu_notifier/mmu_notifier_young:op
+ifeq ($(ARCH),x86_64)
+trace	:= $(trace),kvmmmu/kvm_mmu_retry_fault:section
+endif
 
 # Counts and times the callbacks of each subscriber.
 count	:= /sys/kernel/debug/mmu_notifier/enabled:1

@@ -142,6 +142,9 @@ static struct stop stops[MMU_NOTIFIER_INJECT_VMA + 1];
 static u64 counted_gfn = NOWHERE;
 static atomic_t lookups;
 
+/* How often faults have tried to map a page. */
+static atomic_t attempts;
+
 static bool is_inside(struct stop *stop)
 {
 	return READ_ONCE(stop->inside) == current;
@@ -200,6 +203,12 @@ void mmu_notifier_inject_go(enum mmu_notifier_inject what)
 	complete(&stops[what].go);
 }
 
+/* Whoever goes round behind a stop is seen here, also without another lookup. */
+int mmu_notifier_inject_attempts(void)
+{
+	return atomic_read(&attempts);
+}
+
 /* Run in the place of the functions that are probed, as their callers see it. */
 
 static kvm_pfn_t faultin_and_stop(const struct kvm_memory_slot *slot, gfn_t gfn,
@@ -235,6 +244,20 @@ static struct kprobe faultin_probe = {
 	.pre_handler = faultin_handler,
 	.post_handler = not_optimised,
 };
+
+#ifdef CONFIG_X86
+static int attempt_handler(struct kprobe *probe, struct pt_regs *regs)
+{
+	atomic_inc(&attempts);
+	return 0;
+}
+NOKPROBE_SYMBOL(attempt_handler);
+
+static struct kprobe attempt_probe = {
+	.symbol_name = "kvm_tdp_page_fault",
+	.pre_handler = attempt_handler,
+};
+#endif
 
 #ifdef CONFIG_HAVE_KVM_PFNCACHE
 static kvm_pfn_t cache_and_stop(struct kvm_follow_pfn *kfp)
@@ -392,6 +415,9 @@ static void create_stop(struct dentry *dir, const char *name,
 
 static struct kprobe *probes[] = {
 	&faultin_probe,
+#ifdef CONFIG_X86
+	&attempt_probe,
+#endif
 #ifdef CONFIG_HAVE_KVM_PFNCACHE
 	&cache_probe,
 #endif

@@ -14,5 +14,6 @@ enum mmu_notifier_inject {
 void mmu_notifier_inject_stop(enum mmu_notifier_inject what, u64 where);
 bool mmu_notifier_inject_stopped(enum mmu_notifier_inject what);
 void mmu_notifier_inject_go(enum mmu_notifier_inject what);
+int mmu_notifier_inject_attempts(void);
 
 #endif /* _MMU_NOTIFIER_INJECT_H */

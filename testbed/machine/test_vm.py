@@ -29,7 +29,7 @@ progress job linux-guest starts
 guest_mb 300
 guest0.pages 53938
 kvm.pf_taken 251269
-kvm.pf_retry_seq 12
+trace.kvmmmu/kvm_mmu_retry_fault.0 12
 trace.mmu_notifier/mmu_notifier_invalidate_page.1 34
 trace_missing mmu_notifier/mmu_notifier_page No such file or directory
 trace.mmu_notifier/range.total 77

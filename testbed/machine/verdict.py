@@ -174,12 +174,11 @@ def judge(results, consoles, promises, ended):
     return faults
 
 
-# Counters of KVM that tell of notifications, in words.
+# What KVM tells of notifications, in words.
 COUNTERS = {
-    "kvm.mmu_notifier_page": "KVM: pages invalidated one by one",
-    "kvm.mmu_notifier_range": "KVM: ranges invalidated",
-    "kvm.pf_retry_section": "KVM: faults retried, section open",
-    "kvm.pf_retry_seq": "KVM: faults retried, count moved",
+    "trace.kvmmmu/kvm_mmu_retry_fault.total": "KVM: faults retried",
+    "trace.kvmmmu/kvm_mmu_retry_fault.0": "KVM: faults retried, count moved",
+    "trace.kvmmmu/kvm_mmu_retry_fault.1": "KVM: faults retried, section open",
 }
 # What guests went through, told when it happened.
 WENT_THROUGH = {
@@ -238,10 +237,11 @@ def rows(results, seconds):
     table += [(words, number(key)) for key, words in WENT_THROUGH.items() if number(key)]
     table += [(COUNTERS.get(key, key), number(key)) for key in sorted(results.values)
               if key in COUNTERS]
-    table += [(f"calls: {call_name(key[6:])}", number(key)) for key in results.values
-              if key.startswith("trace.") and not key.endswith((".total", ".dropped"))]
-    table += [(f"calls: {key[6:-6].rpartition('/')[2]}", number(key)) for key in results.values
-              if key.startswith("trace.") and key.endswith(".total")]
+    calls = [key for key in results.values if key.startswith("trace.") and key not in COUNTERS]
+    table += [(f"calls: {call_name(key[6:])}", number(key)) for key in calls
+              if not key.endswith((".total", ".dropped"))]
+    table += [(f"calls: {key[6:-6].rpartition('/')[2]}", number(key)) for key in calls
+              if key.endswith(".total")]
     table += [(f"calls not counted: {key[6:-8].rpartition('/')[2]}", number(key))
               for key in results.values
               if key.startswith("trace.") and key.endswith(".dropped") and number(key)]

@@ -454,12 +454,6 @@ static void kvm_mn_page_gpcs(struct kvm *kvm, unsigned long start,
 
 /* Ranges. */
 
-static void kvm_mn_on_start(struct kvm *kvm)
-{
-	kvm_mmu_invalidate_start(kvm);
-	kvm->stat.generic.mmu_notifier_range++;
-}
-
 /*
  * Memslots do not change while a range is open, kvm_swap_active_memslots() waits
  * for the count to drop: start and end find the same memslots and so agree on
@@ -519,7 +513,7 @@ static int kvm_mn_invalidate_range_start(struct mmu_notifier *mn,
 {
 	struct kvm *kvm = mn_to_kvm(mn);
 	const struct kvm_hva_walk walk = {
-		.on_lock = kvm_mn_on_start,
+		.on_lock = kvm_mmu_invalidate_start,
 		.handler = kvm_mmu_unmap_gfn_range,
 		.flush = true,
 		.may_block = mmu_notifier_range_blockable(range),
@@ -551,11 +545,6 @@ static void kvm_mn_invalidate_range_end(struct mmu_notifier *mn,
 
 /* Pages. */
 
-static void kvm_mn_on_page(struct kvm *kvm)
-{
-	kvm->stat.generic.mmu_notifier_page++;
-}
-
 static bool kvm_mn_unmap_page(struct kvm *kvm, struct kvm_gfn_range *range)
 {
 	kvm_mmu_invalidate_bump(kvm, range->start, range->end);
@@ -566,7 +555,6 @@ static __always_inline void kvm_mn_page(struct kvm *kvm, unsigned long start,
 					unsigned long end, bool defer)
 {
 	const struct kvm_hva_walk walk = {
-		.on_lock = kvm_mn_on_page,
 		.handler = kvm_mn_unmap_page,
 		.flush = true,
 		.defer = defer,
