@@ -248,9 +248,11 @@ static u32 mi_count_first(const struct mmu_interval_subscriptions *itv)
 	return lane->started[0] + lane->started[1] + lane->seq / MI_SEQ_STEP;
 }
 
-/* Others wait for the lock of a lane that the caller holds. */
-static noinline void mi_contended(struct mmu_interval_subscriptions *itv)
+/* Others wait for the lock of the lane of @range, which the caller holds. */
+static noinline void mi_contended(const struct mmu_notifier_range *range)
 {
+	struct mmu_interval_subscriptions *itv =
+		range->mm->notifier_subscriptions->intervals;
 	u32 nr;
 
 	/* If there is one lane, it is the first, and there may be more. */
@@ -266,13 +268,14 @@ static noinline void mi_contended(struct mmu_interval_subscriptions *itv)
 }
 
 /* At the start of a section. */
-static __always_inline void mi_unlock_lane(struct mmu_interval_subscriptions *itv,
-					   struct mmu_interval_lane *lane)
-	__releases(&lane->lock)
+static __always_inline void mi_unlock_lane(const struct mmu_notifier_range *range)
+	__releases(&range->lane->lock)
 {
+	struct mmu_interval_lane *lane = range->lane;
+
 	if (static_branch_likely(&mi_many_lanes) &&
 	    unlikely(spin_is_contended(&lane->lock)))
-		mi_contended(itv);
+		mi_contended(range);
 	spin_unlock(&lane->lock);
 }
 
@@ -386,12 +389,32 @@ mi_pin_next(struct mmu_interval_notifier *prev,
 
 /* Sections. */
 
-static __always_inline bool
-mi_call(struct mmu_interval_notifier *sub,
-	const struct mmu_notifier_range *range,
-	struct mmu_interval_notifier_finish **finish)
+/* Who may sleep has no reason to refuse, and is taken to have agreed. */
+static __always_inline bool mi_agrees(bool agreed, bool blockable)
 {
-	const struct mmu_interval_notifier_ops *ops = sub->ops;
+	return likely(agreed) || WARN_ON_ONCE(blockable);
+}
+
+static __always_inline bool mi_call(struct mmu_interval_notifier *sub,
+				    const struct mmu_notifier_range *range)
+{
+	bool blockable = mmu_notifier_range_blockable(range);
+	bool agreed;
+
+	trace_mmu_interval_invalidate(sub, range);
+	if (!blockable)
+		non_block_start();
+	agreed = mi_ops(sub)->invalidate(sub, range, range->seq);
+	if (!blockable)
+		non_block_end();
+	return mi_agrees(agreed, blockable);
+}
+
+/* The first of two passes. @finish is what the second is to be called with. */
+static bool mi_call_start(struct mmu_interval_notifier *sub,
+			  const struct mmu_notifier_range *range,
+			  struct mmu_interval_notifier_finish **finish)
+{
 	bool blockable = mmu_notifier_range_blockable(range);
 	struct mmu_interval_notifier_finish *asked = NULL;
 	bool agreed;
@@ -399,24 +422,11 @@ mi_call(struct mmu_interval_notifier *sub,
 	trace_mmu_interval_invalidate(sub, range);
 	if (!blockable)
 		non_block_start();
-	*finish = NULL;
-	if (!ops->invalidate_start) {
-		agreed = mi_ops(sub)->invalidate(sub, range, range->seq);
-	} else {
-		agreed = mi_ops(sub)->invalidate_start(sub, range, range->seq,
-						       &asked);
-		*finish = asked;
-	}
+	agreed = mi_ops(sub)->invalidate_start(sub, range, range->seq, &asked);
 	if (!blockable)
 		non_block_end();
-
-	if (likely(agreed))
-		return true;
-	/* Who may sleep has no reason to refuse. */
-	if (!WARN_ON_ONCE(blockable))
-		return false;
-	*finish = NULL;
-	return true;
+	*finish = agreed ? asked : NULL;
+	return mi_agrees(agreed, blockable);
 }
 
 /* The second pass, in the order of the first; drops the pins kept for it. */
@@ -450,7 +460,10 @@ static noinline int mi_invalidate(struct mmu_interval_notifier *sub,
 	bool agreed = true;
 
 	while (sub && agreed) {
-		agreed = mi_call(sub, range, &finish);
+		finish = NULL;
+		agreed = sub->ops->invalidate_start ?
+			 mi_call_start(sub, range, &finish) :
+			 mi_call(sub, range);
 		prev = sub;
 		sub = agreed ? mi_pin_next(prev, range, &more) : NULL;
 		if (!agreed || !finish) {
@@ -467,28 +480,15 @@ static noinline int mi_invalidate(struct mmu_interval_notifier *sub,
 	return agreed ? 0 : -EAGAIN;
 }
 
-/* What most sections hit: @sub alone, which has one pass. */
-static __always_inline int
-mi_invalidate_one(struct mmu_interval_notifier *sub,
-		  const struct mmu_notifier_range *range)
-{
-	struct mmu_interval_notifier_finish *finish;
-	bool agreed = mi_call(sub, range, &finish);
-
-	mi_unpin(sub);
-	return likely(agreed) ? 0 : -EAGAIN;
-}
-
 /* Calls the intervals that @range hits, from @node on; unlocks the lane. */
-static noinline int mi_hit(struct mmu_interval_subscriptions *itv,
-			   struct interval_tree_node *node,
+static noinline int mi_hit(struct interval_tree_node *node,
 			   struct mmu_notifier_range *range)
 	__releases(&range->lane->lock)
 {
 	struct mmu_interval_lane *lane = range->lane;
 	struct mmu_interval_notifier *sub;
 	bool more = false;
-	int ret;
+	int ret = 0;
 
 	range->phase = MI_LISTED;
 	range->seq = lane->seq + MI_SEQ_STEP;
@@ -496,13 +496,17 @@ static noinline int mi_hit(struct mmu_interval_subscriptions *itv,
 	hlist_add_head(&range->lane_node, &lane->open);
 
 	sub = mi_pin_from(node, range, &more);
-	mi_unlock_lane(itv, lane);
+	mi_unlock_lane(range);
 	if (!sub)
 		return 0;
-	if (likely(!more && !sub->ops->invalidate_start))
-		ret = mi_invalidate_one(sub, range);
-	else
+	if (likely(!more && !sub->ops->invalidate_start)) {
+		/* What most sections hit: one, which has one pass. */
+		if (unlikely(!mi_call(sub, range)))
+			ret = -EAGAIN;
+		mi_unpin(sub);
+	} else {
 		ret = mi_invalidate(sub, range, more);
+	}
 	if (unlikely(ret))
 		mmu_interval_section_end(range);
 	return ret;
@@ -533,12 +537,12 @@ int mmu_interval_section_start(struct mmu_interval_subscriptions *itv,
 	node = interval_tree_iter_first(&itv->tree, range->start,
 					range->end - 1);
 	if (unlikely(node))
-		return mi_hit(itv, node, range);
+		return mi_hit(node, range);
 
 	phase = lane->phase;
 	range->phase = phase;
 	WRITE_ONCE(lane->started[phase], lane->started[phase] + 1);
-	mi_unlock_lane(itv, lane);
+	mi_unlock_lane(range);
 	return 0;
 }
 

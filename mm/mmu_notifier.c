@@ -364,12 +364,34 @@ static noinline int mn_folio_start(struct mmu_notifier_subscriptions *subs,
 	return mn_walk_start(subs, range, true);
 }
 
-/* All of them agree, or nobody who did has the section open on return. */
-static __always_inline int mn_range_start(struct mmu_notifier_subscriptions *subs,
-					  struct mmu_notifier_range *range)
+/* Without intervals the end has nothing to leave. */
+static __always_inline int mn_intervals_start(struct mmu_interval_subscriptions *itv,
+					      struct mmu_notifier_range *range)
 {
-	if (!mn_is_heard(subs, range))
-		return 0;
+	if (itv)
+		return mmu_interval_section_start(itv, range);
+	range->lane = NULL;
+	return 0;
+}
+
+static __always_inline void mn_intervals_end(struct mmu_notifier_range *range)
+{
+	if (range->lane)
+		mmu_interval_section_end(range);
+}
+
+/*
+ * Of a section that somebody may hear, see mn_range_end(). All agree, or nobody
+ * who did has the section open on return.
+ */
+static noinline int mn_range_start(struct mmu_notifier_range *range,
+				   struct mmu_notifier_subscriptions *subs,
+				   struct mmu_interval_subscriptions *itv)
+{
+	int ret = mn_intervals_start(itv, range);
+
+	if (unlikely(ret))
+		return ret;
 	if (unlikely(mn_is_folio(range)))
 		return mn_folio_start(subs, range);
 	return mn_walk_start(subs, range, false);
@@ -395,11 +417,14 @@ static noinline void mn_folio_end(struct mmu_notifier_subscriptions *subs,
 	mn_walk_close(subs, range, true);
 }
 
-static __always_inline void mn_range_end(struct mmu_notifier_subscriptions *subs,
-					 const struct mmu_notifier_range *range)
+/*
+ * Of a section that somebody may hear; apart from the rest, or a section that
+ * nobody hears would save the registers that a walk needs.
+ */
+static noinline void mn_range_end(struct mmu_notifier_range *range,
+				  struct mmu_notifier_subscriptions *subs)
 {
-	if (!mn_is_heard(subs, range))
-		return;
+	mn_intervals_end(range);
 	if (unlikely(mn_is_folio(range)))
 		mn_folio_end(subs, range);
 	else
@@ -420,7 +445,7 @@ int __mmu_notifier_range_start(struct mmu_notifier_range *range)
 	struct mmu_notifier_subscriptions *subs =
 		READ_ONCE(range->mm->notifier_subscriptions);
 	struct mmu_interval_subscriptions *itv = READ_ONCE(subs->intervals);
-	int ret = 0;
+	int ret;
 
 	/*
 	 * Pairs with the release in mn_publish(): every subscription with this
@@ -430,13 +455,10 @@ int __mmu_notifier_range_start(struct mmu_notifier_range *range)
 	range->stamp = smp_load_acquire(&subs->stamp);
 
 	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
-	/* Without intervals the end has nothing to leave. */
-	if (itv)
-		ret = mmu_interval_section_start(itv, range);
+	if (mn_is_heard(subs, range))
+		ret = mn_range_start(range, subs, itv);
 	else
-		range->lane = NULL;
-	if (likely(!ret))
-		ret = mn_range_start(subs, range);
+		ret = mn_intervals_start(itv, range);
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
 	return ret;
 }
@@ -456,9 +478,10 @@ void __mmu_notifier_range_end(struct mmu_notifier_range *range)
 		might_sleep();
 
 	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
-	if (range->lane)
-		mmu_interval_section_end(range);
-	mn_range_end(subs, range);
+	if (mn_is_heard(subs, range))
+		mn_range_end(range, subs);
+	else
+		mn_intervals_end(range);
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
 }
 

@@ -97,9 +97,8 @@ RULES = [
     (CORE, "new->stamp = subs->stamp + 1;", "new->stamp = subs->stamp;"),
     (CORE, PUBLISH, HEARD + STAMP + LINK),
     (CORE, PUBLISH, LINK + STAMP + HEARD),
-    (CORE, "if (likely(!ret))\n\t\tret = mn_range_start(subs, range);",
-     "if (likely(!ret)) ret = mn_range_start(subs, range); "
-     "range->stamp = READ_ONCE(subs->stamp);"),
+    (CORE, "ret = mn_range_start(range, subs, itv);",
+     "ret = mn_range_start(range, subs, itv), range->stamp = READ_ONCE(subs->stamp);"),
     (CORE, "mn_is_younger(sub, refused->stamp)", "true"),
     (CORE, "mn_is_younger(sub, refused->stamp)", "false"),
     (CORE, "if (range->lane)\n\t\tmmu_interval_section_end(range);\n\treturn ret;",
