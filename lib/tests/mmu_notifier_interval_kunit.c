@@ -835,11 +835,11 @@ static void insert_behind_two_test(struct kunit *test)
 	mnk_expect_blocked(test, next_thread);
 
 	mmu_notifier_invalidate_range_end(&s);
-	mnk_thread_join(test, first_thread);
+	mnk_expect_done(test, first_thread);
 	mnk_expect_blocked(test, next_thread);
 	open_section(&last, mm, 8, 9);
 	mmu_notifier_invalidate_range_end(&next);
-	mnk_thread_join(test, next_thread);
+	mnk_expect_done(test, next_thread);
 	mmu_notifier_invalidate_range_end(&last);
 }
 
@@ -1257,7 +1257,7 @@ static void widen_in_sections_test(struct kunit *test)
 	mnk_expect_blocked(test, old_reader);
 	mnk_expect_blocked(test, new_reader);
 	mmu_notifier_invalidate_range_end(&misses);
-	mnk_thread_join(test, new_reader);
+	mnk_expect_done(test, new_reader);
 	mnk_expect_blocked(test, old_reader);
 	mmu_notifier_invalidate_range_end(&hits);
 	mnk_thread_join(test, old_reader);
