@@ -539,7 +539,12 @@ static void kvm_mn_invalidate_range_end(struct mmu_notifier *mn,
 		.on_lock = kvm_mmu_invalidate_end,
 	};
 
-	kvm_walk_hva(kvm, range->start, range->end, &walk);
+	/*
+	 * What this task counted at the start, if it found a memslot, is counted
+	 * still. If nothing is, there is nothing to end.
+	 */
+	if (READ_ONCE(kvm->mmu_invalidate_in_progress))
+		kvm_walk_hva(kvm, range->start, range->end, &walk);
 	kvm_mn_range_close(kvm);
 }
 
