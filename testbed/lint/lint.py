@@ -166,7 +166,8 @@ def checkpatch(lint):
              for path in lint.git("diff", "--name-only", f"{commit}^", commit).split()]
 
     def findings(part):
-        ignored = {**NEVER, **TRACE} if part[1].startswith("include/trace/") else NEVER
+        events = part[1].startswith("include/trace/") or part[1].endswith("trace.h")
+        ignored = {**NEVER, **TRACE} if events else NEVER
         patch = lint.git("show", "--format=email", "--patch", part[0], "--", part[1])
         said = lint.run(*command, "--ignore", ",".join(ignored), "-", data=patch)
         return [f"{part[1]}: {line}" for line in said.splitlines()]
