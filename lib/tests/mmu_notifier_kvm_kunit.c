@@ -350,6 +350,25 @@ static void fault_section_without_gfn_test(struct kunit *test)
 	pass_section(vm, test->param_value);
 	expect_mapped(test, vm, thread);
 }
+
+/* Behind the frame with the last count comes one with the first. */
+static void last_count_test(struct kunit *test)
+{
+	const struct frames frames = FRAMES(KVM_INVALIDATE_FRAMES - 1, 2);
+	struct kvm *kvm = create_vm(test)->kvm;
+	unsigned long last = mmu_invalidate_gfn_seq(kvm, frames.start);
+	unsigned long first = mmu_invalidate_gfn_seq(kvm, frames.start + 1);
+	unsigned long second = mmu_invalidate_gfn_seq(kvm, frames.end);
+
+	KVM_MMU_LOCK(kvm);
+	kvm_mmu_invalidate_start(kvm);
+	kvm_mmu_invalidate_range_add(kvm, frames.start, frames.end);
+	kvm_mmu_invalidate_end(kvm);
+	KVM_MMU_UNLOCK(kvm);
+	KUNIT_EXPECT_NE(test, mmu_invalidate_gfn_seq(kvm, frames.start), last);
+	KUNIT_EXPECT_NE(test, mmu_invalidate_gfn_seq(kvm, frames.start + 1), first);
+	KUNIT_EXPECT_EQ(test, mmu_invalidate_gfn_seq(kvm, frames.end), second);
+}
 #endif
 
 #ifdef CONFIG_X86
@@ -733,6 +752,7 @@ static struct kunit_case kvm_cases[] = {
 	KUNIT_CASE(fault_beside_range_test),
 	KUNIT_CASE_PARAM(fault_section_with_gfn_test, with_gfn_gen_params),
 	KUNIT_CASE_PARAM(fault_section_without_gfn_test, without_gfn_gen_params),
+	KUNIT_CASE(last_count_test),
 #endif
 #ifdef CONFIG_X86
 	KUNIT_CASE(fault_in_section_test),

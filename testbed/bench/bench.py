@@ -425,7 +425,7 @@ def arguments():
     parser.add_argument("build")
     parser.add_argument("groups", nargs="*", metavar="GROUP",
                         help="of " + ", ".join(group.__name__ for group, _ in GROUPS))
-    parser.add_argument("--turns", type=int, default=3, help="runs of each kernel (default 3)")
+    parser.add_argument("--turns", type=int, default=2, help="runs of each kernel (default 2)")
     parser.add_argument("--mainline", metavar="DIR", help="a kernel that is built already")
     parser.add_argument("--ours", metavar="DIR", help="a kernel that is built already")
     args = parser.parse_args()

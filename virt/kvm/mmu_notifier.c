@@ -82,14 +82,27 @@ static void kvm_mn_count(unsigned int *seq)
 	WRITE_ONCE(*seq, *seq + 1);
 }
 
+/* Neighbours have neighbouring counts: one remainder for all of them. */
+static __always_inline void kvm_mn_count_frames(struct kvm *kvm, gfn_t start,
+						unsigned int nr)
+{
+	unsigned int *frames = kvm->mmu_invalidate_seqs->frames;
+	unsigned int *seq = kvm_invalidate_frame(kvm, start);
+
+	while (nr--) {
+		kvm_mn_count(seq);
+		if (++seq == frames + KVM_INVALIDATE_FRAMES)
+			seq = frames;
+	}
+}
+
 static void kvm_mmu_invalidate_move(struct kvm *kvm, gfn_t start, gfn_t end)
 {
 	gfn_t block = start >> KVM_INVALIDATE_BLOCK_SHIFT;
 	gfn_t last = (end - 1) >> KVM_INVALIDATE_BLOCK_SHIFT;
 
 	if (end - start <= KVM_INVALIDATE_FEW_FRAMES) {
-		for (; start < end; start++)
-			kvm_mn_count(kvm_invalidate_frame(kvm, start));
+		kvm_mn_count_frames(kvm, start, end - start);
 	} else if (last - block < KVM_INVALIDATE_BLOCKS) {
 		for (; block <= last; block++)
 			kvm_mn_count(kvm_invalidate_block(kvm, block));
