@@ -355,16 +355,13 @@ static void fault_section_without_gfn_test(struct kunit *test)
 static void last_count_test(struct kunit *test)
 {
 	const struct frames frames = FRAMES(KVM_INVALIDATE_FRAMES - 1, 2);
-	struct kvm *kvm = create_vm(test)->kvm;
+	struct vm *vm = create_vm(test);
+	struct kvm *kvm = vm->kvm;
 	unsigned long last = mmu_invalidate_gfn_seq(kvm, frames.start);
 	unsigned long first = mmu_invalidate_gfn_seq(kvm, frames.start + 1);
 	unsigned long second = mmu_invalidate_gfn_seq(kvm, frames.end);
 
-	KVM_MMU_LOCK(kvm);
-	kvm_mmu_invalidate_start(kvm);
-	kvm_mmu_invalidate_range_add(kvm, frames.start, frames.end);
-	kvm_mmu_invalidate_end(kvm);
-	KVM_MMU_UNLOCK(kvm);
+	pass_section(vm, &frames);
 	KUNIT_EXPECT_NE(test, mmu_invalidate_gfn_seq(kvm, frames.start), last);
 	KUNIT_EXPECT_NE(test, mmu_invalidate_gfn_seq(kvm, frames.start + 1), first);
 	KUNIT_EXPECT_EQ(test, mmu_invalidate_gfn_seq(kvm, frames.end), second);
