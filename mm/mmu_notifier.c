@@ -302,6 +302,12 @@ mn_call_start(struct mmu_notifier *sub, const struct mmu_notifier_range *range)
 	return ret;
 }
 
+static __always_inline void mn_intervals_end(struct mmu_notifier_range *range)
+{
+	if (range->lane)
+		mmu_interval_section_end(range);
+}
+
 /*
  * Subscriber @refused returned @ret: end the section for those whom the walk
  * called before. They are younger; @refused itself may be off the list by now.
@@ -329,8 +335,7 @@ static noinline int mn_refused(struct mmu_notifier_subscriptions *subs,
 	     sub = mn_next(sub, count))
 		if (mn_hears(sub, mn_is_folio(range)))
 			mn_call_end(sub, range);
-	if (range->lane)
-		mmu_interval_section_end(range);
+	mn_intervals_end(range);
 	return ret;
 }
 
@@ -372,12 +377,6 @@ static __always_inline int mn_intervals_start(struct mmu_interval_subscriptions 
 		return mmu_interval_section_start(itv, range);
 	range->lane = NULL;
 	return 0;
-}
-
-static __always_inline void mn_intervals_end(struct mmu_notifier_range *range)
-{
-	if (range->lane)
-		mmu_interval_section_end(range);
 }
 
 /*

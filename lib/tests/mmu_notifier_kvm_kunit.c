@@ -202,6 +202,7 @@ static void expect_mapped(struct kunit *test, struct vm *vm,
 			  struct mnk_thread *thread)
 {
 	expect_end(test, FAULT, vm, thread, GFN, false);
+	KUNIT_EXPECT_EQ(test, mmu_notifier_inject_attempts(), vm->attempts);
 }
 #endif
 

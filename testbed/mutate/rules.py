@@ -101,7 +101,7 @@ RULES = [
      "ret = mn_range_start(range, subs, itv), range->stamp = READ_ONCE(subs->stamp);"),
     (CORE, "mn_is_younger(sub, refused->stamp)", "true"),
     (CORE, "mn_is_younger(sub, refused->stamp)", "false"),
-    (CORE, "if (range->lane)\n\t\tmmu_interval_section_end(range);\n\treturn ret;",
+    (CORE, "mn_intervals_end(range);\n\treturn ret;",
      "return ret;"),
     (CORE, "range->flags & READ_ONCE(subs->heard)", "false"),
     # Registration waits for the sections before it, and is heard of before that (R2).
