@@ -96,30 +96,45 @@ static long set_memory(struct vm *vm, unsigned long arg)
 	return do_ioctl(vm->vm_file, KVM_SET_USER_MEMORY_REGION, arg);
 }
 
-static struct vm *create_vm(struct kunit *test)
+static void write_pages(struct kunit *test, unsigned long addr)
 {
-	struct kvm_userspace_memory_region region = {
-		.guest_phys_addr = BASE * PAGE_SIZE,
-		.memory_size = LEN,
-	};
-	struct vm *vm = kunit_kzalloc(test, sizeof(*vm), GFP_KERNEL);
 	int i;
 
-	KUNIT_ASSERT_NOT_NULL(test, vm);
-	vm->start = mnk_map_anon(test, LEN);
 	for (i = 0; i < NR_PAGES; i++)
-		mnk_write(test, vm->start + i * PAGE_SIZE);
-	vm->addr = vm->start + PAGE * PAGE_SIZE;
+		mnk_write(test, addr + i * PAGE_SIZE);
+}
+
+/* Its memory is at @start here, and from @gfn on there. */
+static struct vm *create_vm_at(struct kunit *test, gfn_t gfn,
+			       unsigned long start, unsigned long len)
+{
+	struct kvm_userspace_memory_region region = {
+		.guest_phys_addr = gfn * PAGE_SIZE,
+		.memory_size = len,
+		.userspace_addr = start,
+	};
+	struct vm *vm = kunit_kzalloc(test, sizeof(*vm), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, vm);
+	vm->start = start;
+	vm->addr = start + PAGE * PAGE_SIZE;
 	vm->mm = current->mm;
 	vm->cpu = -1;
 	vm->vm_file = mnk_fd(test, do_ioctl(open_kvm(test), KVM_CREATE_VM, 0));
 	vm->vcpu_file = mnk_fd(test, do_ioctl(vm->vm_file, KVM_CREATE_VCPU, 0));
 	vm->kvm = vm->vm_file->private_data;
 	vm->vcpu = vm->vcpu_file->private_data;
-	region.userspace_addr = vm->start;
 	KUNIT_ASSERT_EQ(test, 0, set_memory(vm, mnk_user(test, &region,
 							 sizeof(region))));
 	return vm;
+}
+
+static struct vm *create_vm(struct kunit *test)
+{
+	unsigned long start = mnk_map_anon(test, LEN);
+
+	write_pages(test, start);
+	return create_vm_at(test, BASE, start, LEN);
 }
 
 static void use_vm(struct vm *vm)
@@ -149,12 +164,12 @@ static bool stops(struct kunit *test, enum mmu_notifier_inject what,
 	return mmu_notifier_inject_stopped(what);
 }
 
-/* For the ioctl that faults GFN in. */
-static unsigned long fault_arg(struct kunit *test)
+/* For the ioctl that faults @len bytes in, from @gfn on. */
+static unsigned long fault_arg(struct kunit *test, gfn_t gfn, unsigned long len)
 {
 	struct kvm_pre_fault_memory fault = {
-		.gpa = GFN * PAGE_SIZE,
-		.size = PAGE_SIZE,
+		.gpa = gfn * PAGE_SIZE,
+		.size = len,
 	};
 
 	if (!IS_ENABLED(CONFIG_KVM_GENERIC_PRE_FAULT_MEMORY))
@@ -166,7 +181,7 @@ static struct mnk_thread *stop_fault(struct kunit *test, struct vm *vm)
 {
 	struct mnk_thread *thread;
 
-	vm->arg = fault_arg(test);
+	vm->arg = fault_arg(test, GFN, PAGE_SIZE);
 	mmu_notifier_inject_stop(FAULT, GFN);
 	thread = mnk_thread_run(test, fault_thread, vm);
 	KUNIT_ASSERT_TRUE_MSG(test, stops(test, FAULT, thread), "error %ld",
@@ -246,17 +261,25 @@ static void fault_page_test(struct kunit *test)
 	expect_again(test, FAULT, vm, thread, GFN);
 }
 
+/* @nr pages of the memory go away at once, from @page on. */
+static void take_pages(struct vm *vm, unsigned long page, unsigned long nr)
+{
+	unsigned long addr = vm->start + page * PAGE_SIZE;
+	DEFINE_MMU_NOTIFIER_SECTION(section);
+
+	mmu_notifier_folio_start(&section, MMU_NOTIFY_CLEAR, vm->mm, addr,
+				 addr + nr * PAGE_SIZE);
+	mmu_notifier_invalidate_page(&section, addr, nr);
+	mmu_notifier_invalidate_range_end(&section);
+}
+
 /* For each of the pages that go away at once. */
 static void fault_pages_test(struct kunit *test)
 {
 	struct vm *vm = create_vm(test);
 	struct mnk_thread *thread = stop_fault(test, vm);
-	DEFINE_MMU_NOTIFIER_SECTION(section);
 
-	mmu_notifier_folio_start(&section, MMU_NOTIFY_CLEAR, vm->mm, vm->start,
-				 vm->start + LEN);
-	mmu_notifier_invalidate_page(&section, vm->start, NR_PAGES);
-	mmu_notifier_invalidate_range_end(&section);
+	take_pages(vm, 0, NR_PAGES);
 	expect_again(test, FAULT, vm, thread, GFN);
 }
 
@@ -480,6 +503,57 @@ static void fault_beside_section_test(struct kunit *test)
 }
 
 #ifdef CONFIG_X86
+static void fault_in(struct kunit *test, struct vm *vm, gfn_t gfn,
+		     unsigned long len)
+{
+	KUNIT_ASSERT_EQ(test, 0, do_ioctl(vm->vcpu_file, KVM_PRE_FAULT_MEMORY,
+					  fault_arg(test, gfn, len)));
+}
+
+/* What a few frames lose. */
+
+static void expect_sptes(struct kunit *test, struct vm *vm, long small, long huge)
+{
+	KUNIT_EXPECT_EQ(test, atomic64_read(&vm->kvm->stat.pages_4k), small);
+	KUNIT_EXPECT_EQ(test, atomic64_read(&vm->kvm->stat.pages_2m), huge);
+}
+
+/* Two frames in each of two tables. */
+static void drop_sptes_test(struct kunit *test)
+{
+	unsigned long start = mnk_map_anon(test, LEN);
+	struct vm *vm;
+
+	write_pages(test, start);
+	vm = create_vm_at(test, BASE - 2, start, LEN);
+	fault_in(test, vm, BASE - 2, LEN);
+	expect_sptes(test, vm, 4, 0);
+
+	take_pages(vm, 1, 2);
+	expect_sptes(test, vm, 2, 0);
+	take_pages(vm, 0, 2);
+	expect_sptes(test, vm, 1, 0);
+	take_pages(vm, 3, 1);
+	expect_sptes(test, vm, 0, 0);
+}
+
+/* The last frame of a huge page, which goes as a whole, and the first of a table. */
+static void drop_huge_spte_test(struct kunit *test)
+{
+	unsigned long start = mnk_map_huge(test, 2), table = start + PMD_SIZE;
+	struct vm *vm;
+
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(current->mm, table, PMD_SIZE,
+					    MADV_DONTNEED));
+	write_pages(test, table);
+	vm = create_vm_at(test, BASE, start, PMD_SIZE + LEN);
+	fault_in(test, vm, BASE, PMD_SIZE + LEN);
+	expect_sptes(test, vm, NR_PAGES, 1);
+
+	take_pages(vm, BLOCK - 1, 2);
+	expect_sptes(test, vm, NR_PAGES - 1, 0);
+}
+
 /* Flushes that reclaim leaves for later. */
 
 static u64 nr_flushes(struct vm *vm)
@@ -508,8 +582,7 @@ static struct vm *create_unflushed(struct kunit *test, u64 *flushes)
 {
 	struct vm *vm = create_vm(test);
 
-	KUNIT_ASSERT_EQ(test, 0, do_ioctl(vm->vcpu_file, KVM_PRE_FAULT_MEMORY,
-					  fault_arg(test)));
+	fault_in(test, vm, GFN, PAGE_SIZE);
 	*flushes = nr_flushes(vm);
 	mnk_batch_begin(test);
 	take_page(vm, true);
@@ -591,8 +664,7 @@ static void flush_tracked_test(struct kunit *test)
 	struct vm *vm = create_vm(test);
 	u64 flushes;
 
-	KUNIT_ASSERT_EQ(test, 0, do_ioctl(vm->vcpu_file, KVM_PRE_FAULT_MEMORY,
-					  fault_arg(test)));
+	fault_in(test, vm, GFN, PAGE_SIZE);
 	scoped_guard(mutex, &vm->kvm->lock)
 		KUNIT_ASSERT_EQ(test, 0,
 				kvm_mmu_notifier_track_reclaim(vm->kvm));
@@ -759,6 +831,8 @@ static struct kunit_case kvm_cases[] = {
 #endif
 	KUNIT_CASE(fault_beside_section_test),
 #ifdef CONFIG_X86
+	KUNIT_CASE(drop_sptes_test),
+	KUNIT_CASE(drop_huge_spte_test),
 	KUNIT_CASE(flush_batch_test),
 	KUNIT_CASE(flush_in_section_test),
 	KUNIT_CASE(flush_in_page_test),

@@ -12,6 +12,7 @@ KVM = "virt/kvm/mmu_notifier.c"
 PFNCACHE = "virt/kvm/pfncache.c"
 KVM_MAIN = "virt/kvm/kvm_main.c"
 X86 = "arch/x86/kvm/mmu/mmu.c"
+TDP = "arch/x86/kvm/mmu/tdp_mmu.c"
 VMSCAN = "mm/vmscan.c"
 RMAP = "mm/rmap.c"
 
@@ -76,6 +77,8 @@ RANGE_CLOSE = """kvm->gpc_invalidate_seq++;
 	 * gpc_invalidate_retry().
 	 */
 	smp_wmb();"""
+NEXT_FRAME = """level == PG_LEVEL_4K && gfn < end &&
+			 SPTE_INDEX(gfn << PAGE_SHIFT, level)"""
 TRACKED = """if (READ_ONCE(kvm->mmu_reclaim_notifier.ops))
 		kvm_mn_page(kvm, address, end, false);
 	else
@@ -209,6 +212,12 @@ RULES = [
     (VMSCAN, "was_swapbacked && folio != unmapped.alone", "folio != unmapped.alone"),
     (RMAP, "userfaultfd_armed(vma) && !folio_test_anon(folio)", "false"),
     (X86, "kvm_mmu_notifier_flush(kvm);", NOTHING),
+    # Of a few frames the sptes go, as a whole, and no others.
+    (TDP, "gfn = gfn_round_for_level(gfn, level);", NOTHING),
+    (TDP, NEXT_FRAME, NEXT_FRAME.replace("level == PG_LEVEL_4K && ", "")),
+    (TDP, NEXT_FRAME, NEXT_FRAME.replace("gfn < end &&\n", "")),
+    (TDP, NEXT_FRAME, "level == PG_LEVEL_4K && gfn < end"),
+    (TDP, "flush |= !root->role.invalid;", NOTHING),
     # Nor is there anything left of what a userfaultfd or a guard takes the place of.
     ("mm/userfaultfd.c", "userfaultfd_flush_unmapped(vma);", NOTHING),
     ("mm/userfaultfd.c", "i_mmap_lock_write(vma->vm_file->f_mapping);\n"

@@ -322,10 +322,14 @@ static __always_inline void kvm_mn_after_walk(struct kvm *kvm,
 	}
 }
 
-/* The guest frames of @slot that lie in [@start, @end). */
-static __always_inline struct kvm_gfn_range
-kvm_slot_gfn_range(struct kvm_memory_slot *slot, unsigned long start,
-		   unsigned long end, const struct kvm_hva_walk *walk)
+/*
+ * The guest frames of @slot that lie in [@start, @end). All members are set one by
+ * one, for each page that reclaim takes; @arg is for attributes.
+ */
+static __always_inline void
+kvm_slot_gfn_range(struct kvm_gfn_range *range, struct kvm_memory_slot *slot,
+		   unsigned long start, unsigned long end,
+		   const struct kvm_hva_walk *walk)
 {
 	unsigned long slot_end = slot->userspace_addr +
 				 (slot->npages << PAGE_SHIFT);
@@ -333,18 +337,17 @@ kvm_slot_gfn_range(struct kvm_memory_slot *slot, unsigned long start,
 	start = max(start, slot->userspace_addr);
 	end = min(end, slot_end);
 
-	return (struct kvm_gfn_range) {
-		.slot = slot,
-		.start = hva_to_gfn_memslot(start, slot),
-		.end = hva_to_gfn_memslot(end + PAGE_SIZE - 1, slot),
-		/* Private memory has no host address. */
-		.attr_filter = KVM_FILTER_SHARED,
-		.may_block = walk->may_block,
-		.lockless = walk->lockless,
-		.counted = walk->counted,
-		.young = walk->young,
-		.young_first = (start - walk->young_start) >> PAGE_SHIFT,
-	};
+	range->slot = slot;
+	range->arg.attributes = 0;
+	range->start = hva_to_gfn_memslot(start, slot);
+	range->end = hva_to_gfn_memslot(end + PAGE_SIZE - 1, slot);
+	/* Private memory has no host address. */
+	range->attr_filter = KVM_FILTER_SHARED;
+	range->may_block = walk->may_block;
+	range->lockless = walk->lockless;
+	range->counted = walk->counted;
+	range->young = walk->young;
+	range->young_first = (start - walk->young_start) >> PAGE_SHIFT;
 }
 
 struct kvm_hva_result {
@@ -359,12 +362,16 @@ kvm_walk_hva_slots(struct kvm *kvm, struct kvm_memslots *slots,
 {
 	struct interval_tree_node *node;
 
+	/* Of two address spaces, one is often empty. */
+	if (RB_EMPTY_ROOT(&slots->hva_tree.rb_root))
+		return;
+
 	for (node = interval_tree_iter_first(&slots->hva_tree, start, end - 1);
 	     node; node = interval_tree_iter_next(node, start, end - 1)) {
 		struct kvm_memory_slot *slot =
 			container_of(node, struct kvm_memory_slot,
 				     hva_node[slots->node_idx]);
-		struct kvm_gfn_range range;
+		struct kvm_gfn_range range __uninitialized;
 
 		if (!res->found && !walk->lockless) {
 			KVM_MMU_LOCK(kvm);
@@ -375,7 +382,7 @@ kvm_walk_hva_slots(struct kvm *kvm, struct kvm_memslots *slots,
 		if (!walk->handler)
 			return;
 
-		range = kvm_slot_gfn_range(slot, start, end, walk);
+		kvm_slot_gfn_range(&range, slot, start, end, walk);
 		res->ret |= walk->handler(kvm, &range);
 	}
 }
@@ -385,8 +392,8 @@ static __always_inline struct kvm_hva_result
 kvm_walk_hva(struct kvm *kvm, unsigned long start, unsigned long end,
 	     const struct kvm_hva_walk *walk)
 {
+	int i, idx, nr_as_ids = kvm_arch_nr_memslot_as_ids(kvm);
 	struct kvm_hva_result res = { };
-	int i, idx;
 
 	if (WARN_ON_ONCE(end <= start))
 		return res;
@@ -400,7 +407,7 @@ kvm_walk_hva(struct kvm *kvm, unsigned long start, unsigned long end,
 	 * and they take no lock for it.
 	 */
 	idx = srcu_read_lock(&kvm->srcu);
-	for (i = 0; i < kvm_arch_nr_memslot_as_ids(kvm); i++) {
+	for (i = 0; i < nr_as_ids; i++) {
 		kvm_walk_hva_slots(kvm, __kvm_memslots(kvm, i), start, end,
 				   walk, &res);
 		if (res.found && !walk->handler)
@@ -482,7 +489,7 @@ static void kvm_mn_range_open(struct kvm *kvm)
 
 static void kvm_mn_range_close(struct kvm *kvm)
 {
-	bool last;
+	bool wake;
 
 	spin_lock(&kvm->mn_invalidate_lock);
 	kvm->gpc_invalidate_seq++;
@@ -494,11 +501,13 @@ static void kvm_mn_range_close(struct kvm *kvm)
 	smp_wmb();
 	if (!WARN_ON_ONCE(!kvm->mn_active_invalidate_count))
 		kvm->mn_active_invalidate_count--;
-	last = !kvm->mn_active_invalidate_count;
+	/* Whoever waits for that has become the waiter under this lock. */
+	wake = !kvm->mn_active_invalidate_count &&
+	       rcuwait_active(&kvm->mn_memslots_update_rcuwait);
 	spin_unlock(&kvm->mn_invalidate_lock);
 
 	/* One waiter at most, it holds slots_lock. */
-	if (last)
+	if (wake)
 		rcuwait_wake_up(&kvm->mn_memslots_update_rcuwait);
 }
 
