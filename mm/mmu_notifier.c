@@ -36,7 +36,7 @@
  * (i_mmap_rwsem or anon_vma) of a VMA of the mm, from before its start until
  * after its end. Registration publishes the subscription first and then, with
  * mmap_lock held for writing, takes and drops each of the other locks, one at a
- * time: mmu_notifier_drain().
+ * time, or sees that nobody has it: mmu_notifier_drain().
  *
  *  - A section that takes its lock after the drain dropped it sees the
  *    subscription: the publication happened before the unlock, the walk of the
@@ -221,7 +221,7 @@ static bool mn_is_folio(const struct mmu_notifier_range *range)
 	return range->flags & MMU_NOTIFIER_RANGE_FOLIO;
 }
 
-/* Flags of the sections that a subscription with @ops hears, and MN_YOUNG_BY_PAGE. */
+/* Flags of the sections that a subscription with @ops hears, and MN_*. */
 static unsigned int mn_heard_flags(const struct mmu_notifier_ops *ops)
 {
 	unsigned int flags = 0;
@@ -229,6 +229,8 @@ static unsigned int mn_heard_flags(const struct mmu_notifier_ops *ops)
 	if (!ops->test_young_pages &&
 	    (ops->test_young || ops->clear_young || ops->clear_flush_young))
 		flags |= MN_YOUNG_BY_PAGE;
+	if (ops->arch_invalidate_secondary_tlbs)
+		flags |= MN_HEARS_CPU_TLB;
 	if (!ops->invalidate_range_start && !ops->invalidate_range_end)
 		return flags;
 	flags |= MMU_NOTIFIER_RANGE_SPAN;
@@ -966,6 +968,10 @@ void __mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
 		READ_ONCE(mm->notifier_subscriptions);
 	struct mmu_notifier *sub;
 
+	/* Hardly anybody, and the CPU flushes often. */
+	if (!(READ_ONCE(subs->heard) & MN_HEARS_CPU_TLB))
+		return;
+
 	rcu_read_lock();
 	hlist_for_each_entry_rcu(sub, &subs->list, hlist) {
 		if (sub->ops->arch_invalidate_secondary_tlbs)
@@ -1065,6 +1071,22 @@ static void mn_drain_mapping(struct address_space *mapping)
 }
 
 /*
+ * Who takes the lock of a VMA to read it counts himself, by an acquire, in the
+ * word that is read and written here. Either he is found there, and waited for, or
+ * he takes up the value that is left here, and with it what was published before.
+ * Most VMAs have no reader. Lockdep is to know what waits for what.
+ */
+static void mn_drain_vma(struct vm_area_struct *vma)
+{
+#ifdef CONFIG_PER_VMA_LOCK
+	if (!IS_ENABLED(CONFIG_DEBUG_LOCK_ALLOC) &&
+	    atomic_fetch_add(0, &vma->vm_refcnt.refs) == 1)
+		return;
+#endif
+	vma_start_write(vma);
+}
+
+/*
  * Wait for the sections that began before what the caller has published. Each
  * lock is dropped before the next is taken, so none of them needs an order.
  * Neighbours often share a file or an anon_vma.
@@ -1084,8 +1106,7 @@ void mmu_notifier_drain(struct mm_struct *mm)
 	mmap_assert_write_locked(mm);
 
 	for_each_vma(vmi, vma) {
-		/* Stays locked until mmap_lock is dropped; readers are gone. */
-		vma_start_write(vma);
+		mn_drain_vma(vma);
 
 		mapping = vma->vm_file ? vma->vm_file->f_mapping : NULL;
 		if (mapping && mapping != last_mapping) {

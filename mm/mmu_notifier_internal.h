@@ -20,8 +20,10 @@ struct mmu_interval_subscriptions;
 
 /*
  * In mmu_notifier_subscriptions::heard, if there has ever been a subscription that
- * tells accessed bits for one page at a time only.
+ * follows the TLB of the CPU, or that tells accessed bits for one page at a time
+ * only.
  */
+#define MN_HEARS_CPU_TLB	BIT(30)
 #define MN_YOUNG_BY_PAGE	BIT(31)
 
 #ifdef CONFIG_MMU_NOTIFIER_DEBUG
@@ -50,7 +52,7 @@ struct mmu_notifier_debug {
  *	without a lock
  * @stamp: number of the youngest registration
  * @heard: MMU_NOTIFIER_RANGE_SPAN and _FOLIO, if there has ever been a subscription
- *	that hears such sections, and MN_YOUNG_BY_PAGE
+ *	that hears such sections, and MN_*
  * @counts: walks that call callbacks that may sleep; the one for new walks is one
  *	higher
  * @count: the one for new walks; changed under @count_lock
