@@ -219,7 +219,8 @@ def guest(bench):
 def smp_values(values, cpus):
     """The CPUs take turns, and instructions of all of them pass the time."""
     number = numbers(values)
-    return {f"smp.{cpus}.time": number["time.elapsed_ns"] / number["vmstat.pswpout"],
+    return {f"smp.{cpus}.work": number["time.elapsed_ns"] / number["sum.pages_verified"],
+            f"smp.{cpus}.time": number["time.elapsed_ns"] / number["vmstat.pswpout"],
             **rates(f"smp.{cpus}", number)}
 
 

@@ -38,7 +38,9 @@ CPUS = (2, 4)
 def smp(cpus):
     what = f"guest swapping, {cpus} vCPUs on {cpus} CPUs"
     return [
-        Measure(f"smp.{cpus}.time", f"{what}: instructions of all, with waits, a page", 1 / 1.2),
+        Measure(f"smp.{cpus}.work",
+                f"{what}: instructions of all, with waits, a page that it reads", 1 / 1.2),
+        Measure(f"smp.{cpus}.time", f"{what}: the same, a page swapped out"),
         *rates(f"smp.{cpus}", what),
     ]
 
@@ -179,9 +181,9 @@ class Row:
 
     def __init__(self, measure, mainline, ours, limit=()):
         self.measure, self.turns = measure, min(len(mainline), len(ours))
-        self.mainline = statistics.fmean(mainline) if mainline else None
-        self.ours = statistics.fmean(ours) if ours else None
-        self.limit = statistics.fmean(limit) if limit else None
+        self.mainline = statistics.median(mainline) if mainline else None
+        self.ours = statistics.median(ours) if ours else None
+        self.limit = statistics.median(limit) if limit else None
         self.ratio = ratio(self.mainline, self.ours) if self.turns else None
         self.spread = self._spread(list(zip(mainline, ours)))
 

@@ -48,6 +48,7 @@ struct vcpu {
 };
 
 static struct vcpu vcpus[MAX_VCPUS];
+static pthread_barrier_t together;
 static int kvm_fd, vm_fd;
 static long run_size;
 static atomic_int churn_stop;
@@ -247,11 +248,16 @@ static void corrupt_one_word(const struct vcpu *vcpu)
 	*(uint32_t *)(memory + vcpu->start + vcpu->pages / 2 * PAGE + 20) ^= 1;
 }
 
+/*
+ * The vCPUs begin a pass together: one that has run ahead would have less memory to
+ * share with the others, and how much is swapped would be a matter of chance.
+ */
 static void *vcpu_thread(void *argument)
 {
 	struct vcpu *vcpu = argument;
 
 	for (long pass = 0; pass <= options.passes; pass++) {
+		pthread_barrier_wait(&together);
 		begin_pass(vcpu, pass);
 		run_pass(vcpu, pass);
 		if (!pass)
@@ -313,6 +319,8 @@ static void *churn_thread(void *argument)
 
 static void run_vcpus(void)
 {
+	if (pthread_barrier_init(&together, NULL, options.vcpus))
+		fail("a barrier cannot be made");
 	for (int i = 0; i < options.vcpus; i++)
 		if (pthread_create(&vcpus[i].thread, NULL, vcpu_thread, &vcpus[i]))
 			fail("a thread cannot be created");

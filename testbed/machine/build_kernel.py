@@ -75,6 +75,7 @@ def environment(src, out, arch_name):
     # Paths relative to the common root let two trees share compiled objects.
     env.setdefault("CCACHE_BASEDIR", os.path.commonpath([src, out]))
     env.setdefault("CCACHE_NOHASHDIR", "1")
+    env.setdefault("CCACHE_DEPEND", "1")
     env.pop("MAKEFLAGS", None)
     return env
 
