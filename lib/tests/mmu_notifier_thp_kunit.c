@@ -7,6 +7,7 @@
 
 #include <linux/anon_inodes.h>
 #include <linux/fs.h>
+#include <linux/memblock.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
@@ -236,8 +237,8 @@ static vm_fault_t fault_pud(struct vm_fault *vmf, unsigned int order)
 {
 	if (order != PUD_ORDER)
 		return VM_FAULT_FALLBACK;
-	/* The first addresses there are; nobody reads what is there. */
-	return vmf_insert_pfn_pud(vmf, 0, false);
+	/* Behind all memory, which has users that the kernel keeps count of. */
+	return vmf_insert_pfn_pud(vmf, ALIGN(max_pfn, 1UL << PUD_ORDER), false);
 }
 
 static vm_fault_t no_fault(struct vm_fault *vmf)
