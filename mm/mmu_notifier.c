@@ -615,12 +615,11 @@ bool __mmu_notifier_may_wait(struct mm_struct *mm)
 }
 
 /**
- * __mmu_notifier_flush_pending - wait for the hardware of secondary MMUs
+ * __mmu_notifier_flush_pending - take from secondary MMUs what was left for later
  * @mm: the address space, somebody has been subscribed
  *
  * Who is off the list by now was told to release everything, or has given its
- * subscription up without translations: in both cases nothing was left to the
- * hardware.
+ * subscription up without translations: in both cases nothing is left.
  *
  * Context: any. Does not sleep.
  */

@@ -153,13 +153,14 @@ struct mmu_notifier_ops {
 
 	/**
 	 * @invalidate_page_batched: @invalidate_page for reclaim, which takes
-	 * many pages away and waits for secondary MMUs once for all of them, in
-	 * @flush_batch. The translations must be gone from the tables of the
-	 * secondary MMU on return, and faults that looked the page up must be
-	 * made to retry. What its hardware has cached of them may stay until
-	 * @flush_batch, or until the next @invalidate_page,
-	 * @invalidate_range_start or @release, which have to flush it before
-	 * they return, at whatever address it is.
+	 * many pages away and then calls @flush_batch once for all of them.
+	 * Nothing needs to be done before that, or before the next
+	 * @invalidate_page, @invalidate_range_start or @release that has the
+	 * pages: translations may stay and be used, and faults that looked the
+	 * pages up may establish new ones. What takes a translation out of the
+	 * tables of the secondary MMU makes such faults retry from then on. If
+	 * hardware may still use one that is not in the tables any more, each of
+	 * these callbacks waits for that, at whatever address it is.
 	 *
 	 * Until @flush_batch has returned the folio is locked, and neither
 	 * written out nor freed: a fault that finds the new entry waits for it.
@@ -176,10 +177,11 @@ struct mmu_notifier_ops {
 					enum mmu_notifier_event event);
 
 	/**
-	 * @flush_batch: No hardware uses a translation on return that
-	 * @invalidate_page_batched has taken away before. Can come without such
-	 * a call, and in parallel with others: a flush that another task has
-	 * begun counts only once it is complete. Must not sleep.
+	 * @flush_batch: On return there are no translations of what
+	 * @invalidate_page_batched was called for before, neither in the tables
+	 * nor in the hardware. Can come without such a call, and in parallel
+	 * with others: what another task has begun to drop or to flush counts
+	 * only once that is complete. Must not sleep.
 	 */
 	void (*flush_batch)(struct mmu_notifier *subscription,
 			    struct mm_struct *mm);
@@ -761,11 +763,10 @@ mmu_notifier_batch_begin(struct mmu_notifier_batch *batch)
  * @address: first address that the entry maps
  * @nr_pages: number of pages that the entry maps
  *
- * mmu_notifier_invalidate_page() that leaves it to mmu_notifier_flush_batch() of
- * the same task to wait for the hardware of secondary MMUs, if the task has begun
- * a batch. Until then the caller keeps the folio locked and in its cache, so that
- * nobody can map it or what takes its place, does not write it out, and does not
- * free it.
+ * mmu_notifier_invalidate_page() that leaves the work to mmu_notifier_flush_batch()
+ * of the same task, if the task has begun a batch: until then secondary MMUs use
+ * the page. The caller keeps the folio locked and in its cache, so that nobody can
+ * map it or what takes its place, does not write it out, and does not free it.
  *
  * Context: page table lock and folio lock held, the folio is in the page cache
  * or in the swap cache. Does not sleep.
@@ -815,10 +816,10 @@ static __always_inline bool mmu_notifier_may_wait(struct mm_struct *mm)
 }
 
 /**
- * mmu_notifier_flush_batch - wait for the hardware of secondary MMUs
+ * mmu_notifier_flush_batch - take from secondary MMUs what was left for later
  *
- * On return none of it uses a translation of what this task has taken away with
- * mmu_notifier_invalidate_page_batched().
+ * On return none of them uses a translation of what this task has taken away with
+ * mmu_notifier_invalidate_page_batched(), neither by its tables nor by its hardware.
  *
  * Context: process context, no page table lock held. Does not sleep.
  */
@@ -829,7 +830,7 @@ static __always_inline void mmu_notifier_flush_batch(void)
 }
 
 /**
- * mmu_notifier_flush_pending - wait for what other tasks have left for later
+ * mmu_notifier_flush_pending - take away what other tasks have left for later
  * @mm: the address space
  *
  * For those who fill an entry that they found empty without the lock of the folio

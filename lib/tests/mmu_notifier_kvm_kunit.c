@@ -129,12 +129,17 @@ static struct vm *create_vm_at(struct kunit *test, gfn_t gfn,
 	return vm;
 }
 
-static struct vm *create_vm(struct kunit *test)
+static unsigned long map_written(struct kunit *test)
 {
 	unsigned long start = mnk_map_anon(test, LEN);
 
 	write_pages(test, start);
-	return create_vm_at(test, BASE, start, LEN);
+	return start;
+}
+
+static struct vm *create_vm(struct kunit *test)
+{
+	return create_vm_at(test, BASE, map_written(test), LEN);
 }
 
 static void use_vm(struct vm *vm)
@@ -261,16 +266,32 @@ static void fault_page_test(struct kunit *test)
 	expect_again(test, FAULT, vm, thread, GFN);
 }
 
-/* @nr pages of the memory go away at once, from @page on. */
-static void take_pages(struct vm *vm, unsigned long page, unsigned long nr)
+/* The entry of @nr pages of the memory, from @page on, is cleared. */
+static void clear_pages(struct vm *vm, unsigned long page, unsigned long nr,
+			bool batched)
 {
 	unsigned long addr = vm->start + page * PAGE_SIZE;
 	DEFINE_MMU_NOTIFIER_SECTION(section);
 
 	mmu_notifier_folio_start(&section, MMU_NOTIFY_CLEAR, vm->mm, addr,
 				 addr + nr * PAGE_SIZE);
-	mmu_notifier_invalidate_page(&section, addr, nr);
+	if (batched)
+		mmu_notifier_invalidate_page_batched(&section, addr, nr);
+	else
+		mmu_notifier_invalidate_page(&section, addr, nr);
 	mmu_notifier_invalidate_range_end(&section);
+}
+
+/* These pages go away at once. */
+static void take_pages(struct vm *vm, unsigned long page, unsigned long nr)
+{
+	clear_pages(vm, page, nr, false);
+}
+
+/* Reclaim takes a page: it goes when the batch is flushed. */
+static void batch_page(struct vm *vm, unsigned long page)
+{
+	clear_pages(vm, page, 1, true);
 }
 
 /* For each of the pages that go away at once. */
@@ -521,11 +542,8 @@ static void expect_sptes(struct kunit *test, struct vm *vm, long small, long hug
 /* Two frames in each of two tables. */
 static void drop_sptes_test(struct kunit *test)
 {
-	unsigned long start = mnk_map_anon(test, LEN);
-	struct vm *vm;
+	struct vm *vm = create_vm_at(test, BASE - 2, map_written(test), LEN);
 
-	write_pages(test, start);
-	vm = create_vm_at(test, BASE - 2, start, LEN);
 	fault_in(test, vm, BASE - 2, LEN);
 	expect_sptes(test, vm, 4, 0);
 
@@ -554,123 +572,173 @@ static void drop_huge_spte_test(struct kunit *test)
 	expect_sptes(test, vm, NR_PAGES - 1, 0);
 }
 
-/* Flushes that reclaim leaves for later. */
+/* What reclaim leaves for later. */
 
 static u64 nr_flushes(struct vm *vm)
 {
 	return READ_ONCE(vm->kvm->stat.generic.remote_tlb_flush_requests);
 }
 
-static void take_page(struct vm *vm, bool batched)
-{
-	DEFINE_MMU_NOTIFIER_SECTION(section);
-
-	mmu_notifier_folio_start(&section, MMU_NOTIFY_CLEAR, vm->mm, vm->addr,
-				 vm->addr + PAGE_SIZE);
-	if (batched)
-		mmu_notifier_invalidate_page_batched(&section, vm->addr, 1);
-	else
-		mmu_notifier_invalidate_page(&section, vm->addr, 1);
-	mmu_notifier_invalidate_range_end(&section);
-}
-
-/*
- * A VM from which GFN is taken without a flush: the spte is gone, the TLB of a
- * vCPU may have it. @flushes: those until then.
- */
-static struct vm *create_unflushed(struct kunit *test, u64 *flushes)
+/* A VM with all of its memory mapped. @flushes: those until then. */
+static struct vm *create_mapped(struct kunit *test, u64 *flushes)
 {
 	struct vm *vm = create_vm(test);
 
-	fault_in(test, vm, GFN, PAGE_SIZE);
+	fault_in(test, vm, BASE, LEN);
+	expect_sptes(test, vm, NR_PAGES, 0);
 	*flushes = nr_flushes(vm);
 	mnk_batch_begin(test);
-	take_page(vm, true);
-	KUNIT_EXPECT_EQ(test, nr_flushes(vm), *flushes);
 	return vm;
 }
 
-static void flush_batch_test(struct kunit *test)
+static void expect_batch(struct kunit *test, struct vm *vm, unsigned int nr)
+{
+	KUNIT_EXPECT_EQ(test, vm->kvm->mn_batch.nr, nr);
+}
+
+/* @nr pages somewhere else, no two of them neighbours. */
+static void batch_scattered(struct vm *vm, unsigned int nr)
+{
+	while (nr--)
+		batch_page(vm, 2 * (NR_PAGES + nr));
+}
+
+/* Those that were taken go, once for all of them, and no others. */
+static void batch_flush_test(struct kunit *test)
 {
 	u64 flushes;
-	struct vm *vm = create_unflushed(test, &flushes);
+	struct vm *vm = create_mapped(test, &flushes);
 
-	/* It finds no spte. */
-	take_page(vm, true);
+	batch_page(vm, 0);
+	batch_page(vm, 1);
+	batch_page(vm, 3);
+	expect_batch(test, vm, 2);
+	expect_sptes(test, vm, NR_PAGES, 0);
+	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes);
 	mmu_notifier_flush_batch();
+	expect_batch(test, vm, 0);
+	expect_sptes(test, vm, 1, 0);
 	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 1);
-	take_page(vm, true);
+
+	/* There is nothing to drop. */
+	batch_page(vm, 0);
+	batch_page(vm, 1);
+	expect_batch(test, vm, 1);
 	mmu_notifier_batch_end();
+	expect_sptes(test, vm, 1, 0);
 	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 1);
 }
 
-/* A section has nothing to drop, and yet is not open before it has flushed. */
-static void flush_in_section_test(struct kunit *test)
+/* Neighbours, but for those that are being dropped, and not too many. */
+static void batch_neighbours_test(struct kunit *test)
+{
+	struct vm *vm = create_vm(test);
+	unsigned long page;
+
+	mnk_batch_begin(test);
+	batch_page(vm, 0);
+	vm->kvm->mn_batch.nr_dropping = 1;
+	batch_page(vm, 1);
+	expect_batch(test, vm, 2);
+	vm->kvm->mn_batch.nr_dropping = 0;
+	for (page = 2; page <= 64; page++)
+		batch_page(vm, page);
+	expect_batch(test, vm, 2);
+	batch_page(vm, page);
+	expect_batch(test, vm, 3);
+	mmu_notifier_batch_end();
+	expect_batch(test, vm, 0);
+}
+
+/* One that is full goes at once, to make room. */
+static void batch_full_test(struct kunit *test)
 {
 	u64 flushes;
-	struct vm *vm = create_unflushed(test, &flushes);
+	struct vm *vm = create_mapped(test, &flushes);
+
+	batch_page(vm, PAGE);
+	batch_scattered(vm, KVM_MN_BATCH - 1);
+	expect_batch(test, vm, KVM_MN_BATCH);
+	expect_sptes(test, vm, NR_PAGES, 0);
+	batch_page(vm, PAGE + 1);
+	expect_batch(test, vm, 1);
+	expect_sptes(test, vm, NR_PAGES - 1, 0);
+	mmu_notifier_batch_end();
+	expect_sptes(test, vm, NR_PAGES - 2, 0);
+	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 2);
+}
+
+/* A section, or another call for the page, does not wait for the batch. */
+static void batch_section_test(struct kunit *test)
+{
+	u64 flushes;
+	struct vm *vm = create_mapped(test, &flushes);
 	DEFINE_MMU_NOTIFIER_SECTION(section);
 
+	batch_page(vm, PAGE);
 	open_section(&section, vm, PAGE);
+	expect_sptes(test, vm, NR_PAGES - 1, 0);
 	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 1);
 	mmu_notifier_invalidate_range_end(&section);
+
+	batch_page(vm, PAGE + 1);
+	take_pages(vm, PAGE + 1, 1);
+	expect_sptes(test, vm, NR_PAGES - 2, 0);
+	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 2);
 	mmu_notifier_batch_end();
-	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 1);
+	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 2);
 }
 
-static void flush_in_page_test(struct kunit *test)
+/* A fault that looked the page up before establishes it, until the flush. */
+static void batch_fault_before_test(struct kunit *test)
 {
-	u64 flushes;
-	struct vm *vm = create_unflushed(test, &flushes);
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread = stop_fault(test, vm);
 
-	take_page(vm, false);
-	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 1);
+	mnk_batch_begin(test);
+	batch_page(vm, PAGE);
+	expect_mapped(test, vm, thread);
+	expect_sptes(test, vm, 1, 0);
 	mmu_notifier_batch_end();
+	expect_sptes(test, vm, 0, 0);
 }
 
-/* A memslot that is deleted is not used by any vCPU on return. */
-static void flush_in_delete_test(struct kunit *test)
+/* One that comes later does not. */
+static void batch_fault_after_test(struct kunit *test)
 {
-	u64 flushes;
-	struct vm *vm = create_unflushed(test, &flushes);
-	struct kvm_userspace_memory_region region = {
-		.guest_phys_addr = BASE * PAGE_SIZE,
-		.userspace_addr = vm->start,
-	};
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread = stop_fault(test, vm);
 
-	KUNIT_EXPECT_NE(test, vm->kvm->mn_flushed, vm->kvm->mn_zapped);
-	KUNIT_ASSERT_EQ(test, 0, set_memory(vm, mnk_user(test, &region,
-							 sizeof(region))));
-	KUNIT_EXPECT_EQ(test, vm->kvm->mn_flushed, vm->kvm->mn_zapped);
+	mnk_batch_begin(test);
+	batch_page(vm, PAGE);
 	mmu_notifier_batch_end();
+	expect_again(test, FAULT, vm, thread, GFN);
 }
 
-/* KVM itself drops the sptes that are gone already, and relies on it. */
-static void flush_in_zap_test(struct kunit *test)
+/* Who fills an entry without the lock of the folio has it flushed. */
+static void batch_pending_test(struct kunit *test)
 {
 	u64 flushes;
-	struct vm *vm = create_unflushed(test, &flushes);
+	struct vm *vm = create_mapped(test, &flushes);
 
-	kvm_zap_gfn_range(vm->kvm, GFN, GFN + 1);
-	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 1);
-	kvm_zap_gfn_range(vm->kvm, GFN, GFN + 1);
+	batch_page(vm, PAGE);
+	mmu_notifier_flush_pending(vm->mm);
+	expect_sptes(test, vm, NR_PAGES - 1, 0);
 	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 1);
 	mmu_notifier_batch_end();
 }
 
 /* Who prepares a page for its next user has to know that it is not used. */
-static void flush_tracked_test(struct kunit *test)
+static void batch_tracked_test(struct kunit *test)
 {
-	struct vm *vm = create_vm(test);
 	u64 flushes;
+	struct vm *vm = create_mapped(test, &flushes);
 
-	fault_in(test, vm, GFN, PAGE_SIZE);
 	scoped_guard(mutex, &vm->kvm->lock)
 		KUNIT_ASSERT_EQ(test, 0,
 				kvm_mmu_notifier_track_reclaim(vm->kvm));
-	flushes = nr_flushes(vm);
-	mnk_batch_begin(test);
-	take_page(vm, true);
+	batch_page(vm, PAGE);
+	expect_sptes(test, vm, NR_PAGES - 1, 0);
 	KUNIT_EXPECT_EQ(test, nr_flushes(vm), flushes + 1);
 	mmu_notifier_batch_end();
 }
@@ -757,9 +825,24 @@ static void cache_page_test(struct kunit *test)
 	struct vm *vm = create_vm(test);
 	struct mnk_thread *thread = stop_cache(test, vm);
 
-	take_page(vm, false);
+	take_pages(vm, PAGE, 1);
 	expect_again(test, CACHE, vm, thread, vm->addr);
 	expect_cached(test, vm);
+}
+
+/* Caches do not wait for the flush. */
+static void cache_batch_test(struct kunit *test)
+{
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread = stop_cache(test, vm);
+
+	mnk_batch_begin(test);
+	batch_page(vm, PAGE);
+	expect_again(test, CACHE, vm, thread, vm->addr);
+	expect_cached(test, vm);
+	batch_page(vm, PAGE);
+	KUNIT_EXPECT_FALSE(test, vm->cache.valid);
+	mmu_notifier_batch_end();
 }
 
 static void cache_range_test(struct kunit *test)
@@ -833,16 +916,19 @@ static struct kunit_case kvm_cases[] = {
 #ifdef CONFIG_X86
 	KUNIT_CASE(drop_sptes_test),
 	KUNIT_CASE(drop_huge_spte_test),
-	KUNIT_CASE(flush_batch_test),
-	KUNIT_CASE(flush_in_section_test),
-	KUNIT_CASE(flush_in_page_test),
-	KUNIT_CASE(flush_in_delete_test),
-	KUNIT_CASE(flush_in_zap_test),
-	KUNIT_CASE(flush_tracked_test),
+	KUNIT_CASE(batch_flush_test),
+	KUNIT_CASE(batch_neighbours_test),
+	KUNIT_CASE(batch_full_test),
+	KUNIT_CASE(batch_section_test),
+	KUNIT_CASE(batch_fault_before_test),
+	KUNIT_CASE(batch_fault_after_test),
+	KUNIT_CASE(batch_pending_test),
+	KUNIT_CASE(batch_tracked_test),
 #endif
 	KUNIT_CASE(memslots_wait_test),
 #ifdef CONFIG_HAVE_KVM_PFNCACHE
 	KUNIT_CASE(cache_page_test),
+	KUNIT_CASE(cache_batch_test),
 	KUNIT_CASE(cache_range_test),
 	KUNIT_CASE(cache_in_section_test),
 	KUNIT_CASE(cache_invalid_test),

@@ -30,6 +30,8 @@
  * was not reported, and only this is allowed without a report: an entry that was
  * not present becomes so, and a read-only one becomes writable.
  *
+ * What is left until the end of a batch (mirror_leaves()) may differ until then.
+ *
  * Where there is no VMA the tables cannot be read, and an munmap() that goes on
  * under mmap_lock for reading may be about to open its section. With mmap_lock
  * held for writing it is over, and nothing may be mapped.
@@ -242,6 +244,12 @@ static void judge(struct mirror *m, unsigned long address, unsigned long entry,
 		mirror_stale(m->space, m, MIRROR_READ_ONLY, address, entry);
 }
 
+/* Reclaim has the page, and the translation goes with the batch. */
+static bool is_left(const struct mirror *m, unsigned long index)
+{
+	return mirror_leaves(index) && m->tlb[index];
+}
+
 /* True if all that was in the copy could be compared. */
 static bool compare(struct mirror *m, unsigned long index, const struct mirror_view *copy,
 		    const struct mirror_seen seen[MIRROR_CHUNK])
@@ -255,7 +263,7 @@ static bool compare(struct mirror *m, unsigned long index, const struct mirror_v
 		for (i = 0; i < MIRROR_CHUNK; i++) {
 			unsigned long entry = copy->entry[m->kind][i];
 
-			if (!entry)
+			if (!entry || is_left(m, index + i))
 				continue;
 			if (seen[i].known)
 				judge(m, mirror_address(m->space, index + i), entry, &seen[i]);

@@ -55,9 +55,12 @@ struct mirror_interval {
  * @lock: protects what follows; innermost
  * @table: translations, one for each page of @space
  * @chunks: state of each MIRROR_CHUNK pages
- * @tlb: what left @table without a flush, and is used until there is one
- * @unflushed: where in @tlb
+ * @tlb: what left @table without a flush, and is used until there is one; or the
+ *	mark of what stays in @table until then, see mirror_leaves()
+ * @unflushed: where in @tlb the former is
  * @nr_unflushed: how many
+ * @left: where in @tlb the latter is
+ * @nr_left: how many
  * @hits: invalidations that hit a translation
  * @dozes: callbacks that could have slept
  * @stats: what the mirror counted
@@ -76,6 +79,8 @@ struct mirror {
 	unsigned long *tlb;
 	unsigned long *unflushed;
 	unsigned long nr_unflushed;
+	unsigned long *left;
+	unsigned long nr_left;
 	unsigned long hits;
 	unsigned long dozes;
 	struct {
@@ -128,6 +133,15 @@ static inline unsigned long mirror_address(const struct mirror_space *space,
 static inline struct mirror_chunk *mirror_chunk(struct mirror *m, unsigned long address)
 {
 	return &m->chunks[mirror_index(m->space, address) / MIRROR_CHUNK];
+}
+
+/*
+ * What to do with a page of a batch: drop the translation and flush later, or leave
+ * it in the table until then, as KVM does? Half of them each.
+ */
+static inline bool mirror_leaves(unsigned long index)
+{
+	return index / MIRROR_CHUNK % 2;
 }
 
 /* Is [start, start + pages) in the range? */

@@ -82,7 +82,7 @@ static void forget(struct mirror *m, unsigned long index)
 	atomic_dec(&m->space->held[take(m, index) >> MIRROR_PFN_SHIFT]);
 }
 
-/* The page counts as held until mirror_flush(). */
+/* The page counts as held until flush_tlb(). */
 static void defer(struct mirror *m, unsigned long index)
 {
 	m->tlb[index] = take(m, index);
@@ -90,23 +90,56 @@ static void defer(struct mirror *m, unsigned long index)
 	m->stats.deferred++;
 }
 
-/**
- * mirror_flush - nothing is used any more that is not in the table
- * @m: the mirror
- *
- * Context: mirror::lock held.
- */
-void mirror_flush(struct mirror *m)
+/* Nothing is used any more that is not in the table. */
+static void flush_tlb(struct mirror *m)
 {
 	unsigned long index;
-
-	lockdep_assert_held(&m->lock);
 
 	while (m->nr_unflushed) {
 		index = m->unflushed[--m->nr_unflushed];
 		atomic_dec(&m->space->held[m->tlb[index] >> MIRROR_PFN_SHIFT]);
 		m->tlb[index] = 0;
 	}
+}
+
+/* Faults that looked up before this retry. */
+static void move_seq(struct mirror *m, unsigned long index, unsigned long end)
+{
+	/* Who sees the count moved sees the page tables changed: in try_gup(). */
+	smp_wmb();
+	for (index /= MIRROR_CHUNK; index * MIRROR_CHUNK < end; index++)
+		WRITE_ONCE(m->chunks[index].seq, m->chunks[index].seq + 1);
+}
+
+/* Nor what was left there. Faults may have put it back, and new ones. */
+static void drop_left(struct mirror *m)
+{
+	unsigned long index;
+
+	while (m->nr_left) {
+		index = m->left[--m->nr_left];
+		m->tlb[index] = 0;
+		move_seq(m, index, index + 1);
+		m->chunks[index / MIRROR_CHUNK].drops++;
+		if (m->table[index]) {
+			forget(m, index);
+			m->stats.deferred++;
+		}
+	}
+}
+
+/**
+ * mirror_flush - nothing is used any more that was left for later
+ * @m: the mirror
+ *
+ * Context: mirror::lock held.
+ */
+void mirror_flush(struct mirror *m)
+{
+	lockdep_assert_held(&m->lock);
+
+	flush_tlb(m);
+	drop_left(m);
 }
 
 /**
@@ -129,9 +162,9 @@ void mirror_establish(struct mirror *m, unsigned long address, unsigned long pfn
 
 	lockdep_assert_held(&m->lock);
 
-	if (m->nr_unflushed && m->tlb[index]) {
+	if (m->nr_unflushed && m->tlb[index] && !mirror_leaves(index)) {
 		mirror_stale(m->space, m, MIRROR_UNFLUSHED, address, m->tlb[index]);
-		mirror_flush(m);
+		flush_tlb(m);
 	}
 	if (entry && entry >> MIRROR_PFN_SHIFT != pfn) {
 		mirror_stale(m->space, m, MIRROR_OTHER_PAGE, address, entry);
@@ -175,7 +208,7 @@ static void drop_pages(struct mirror *m, unsigned long index, unsigned long end,
 		return;
 	/* Also what is in the range no more. */
 	if (drop == forget)
-		mirror_flush(m);
+		flush_tlb(m);
 	for (; index < end; index = next) {
 		struct mirror_chunk *chunk = &m->chunks[index / MIRROR_CHUNK];
 
@@ -187,13 +220,17 @@ static void drop_pages(struct mirror *m, unsigned long index, unsigned long end,
 	}
 }
 
-/* Faults that looked up before this retry. */
-static void move_seq(struct mirror *m, unsigned long index, unsigned long end)
+/* For drop_left(), also where there is nothing yet. */
+static void leave_pages(struct mirror *m, unsigned long index, unsigned long end)
 {
-	/* Who sees the count moved sees the page tables changed: in try_gup(). */
-	smp_wmb();
-	for (index /= MIRROR_CHUNK; index * MIRROR_CHUNK < end; index++)
-		WRITE_ONCE(m->chunks[index].seq, m->chunks[index].seq + 1);
+	if (ignores(m, index, end))
+		return;
+	for (; index < end; index++) {
+		if (m->tlb[index])
+			continue;
+		m->tlb[index] = MIRROR_PRESENT;
+		m->left[m->nr_left++] = index;
+	}
 }
 
 /**
@@ -220,13 +257,22 @@ void mirror_drop(struct mirror *m, unsigned long start, unsigned long end)
  */
 void mirror_page(struct mirror *m, unsigned long start, unsigned long end, bool batched)
 {
+	unsigned long next;
+
 	guard(spinlock)(&m->lock);
 
 	m->stats.page_calls++;
 	if (!clamp_range(m->space, &start, &end))
 		return;
-	move_seq(m, start, end);
-	drop_pages(m, start, end, batched ? defer : forget);
+	for (; start < end; start = next) {
+		next = min(end, round_down(start, MIRROR_CHUNK) + MIRROR_CHUNK);
+		if (batched && mirror_leaves(start)) {
+			leave_pages(m, start, next);
+		} else {
+			move_seq(m, start, next);
+			drop_pages(m, start, next, batched ? defer : forget);
+		}
+	}
 }
 
 /**
@@ -306,7 +352,7 @@ void mirror_reset(struct mirror *m)
 	if (m->nr_unflushed) {
 		i = m->unflushed[0];
 		mirror_stale(m->space, m, MIRROR_LEFT, mirror_address(m->space, i), m->tlb[i]);
-		mirror_flush(m);
+		flush_tlb(m);
 	}
 	for (i = 0; i < m->space->nr_pages; i++) {
 		m->chunks[i / MIRROR_CHUNK].open = 0;
@@ -316,6 +362,8 @@ void mirror_reset(struct mirror *m)
 			     m->table[i]);
 		forget(m, i);
 	}
+	/* What reclaim took after release. */
+	drop_left(m);
 }
 
 static int table_alloc(struct mirror *m)
@@ -326,7 +374,8 @@ static int table_alloc(struct mirror *m)
 	m->chunks = kvcalloc(nr / MIRROR_CHUNK, sizeof(*m->chunks), GFP_KERNEL);
 	m->tlb = kvcalloc(nr, sizeof(*m->tlb), GFP_KERNEL);
 	m->unflushed = kvcalloc(nr, sizeof(*m->unflushed), GFP_KERNEL);
-	return m->table && m->chunks && m->tlb && m->unflushed ? 0 : -ENOMEM;
+	m->left = kvcalloc(nr, sizeof(*m->left), GFP_KERNEL);
+	return m->table && m->chunks && m->tlb && m->unflushed && m->left ? 0 : -ENOMEM;
 }
 
 /**
@@ -363,6 +412,7 @@ void mirror_tables_free(struct mirror_space *space)
 		kvfree(m->chunks);
 		kvfree(m->tlb);
 		kvfree(m->unflushed);
+		kvfree(m->left);
 	}
 	free_percpu(space->freed);
 	kvfree(space->held);

@@ -5,8 +5,9 @@
  *
  * A page is a number that grows, 0 is none. Operations replace the page of a
  * guest frame, in a section or with a call of invalidate_page, and free the old
- * one. Faults look a page up and establish an spte. No spte may have a page that
- * is freed.
+ * one. Reclaim clears the entry, drops the spte later, in flush_batch, and frees the
+ * page then; until then its entry is filled in sections alone. Faults look a page up
+ * and establish an spte. No spte may have a page that is freed.
  *
  * Spin's memory is sequentially consistent. The variants without a barrier swap
  * what it keeps apart.
@@ -20,6 +21,8 @@
  * wrong: NO_WMB		the new count is seen before the cleared entry
  * wrong: NO_BUMP		invalidate_page does not move the count
  * wrong: NO_DROP		invalidate_page does not drop the spte
+ * wrong: NO_BATCH		nor does flush_batch, nothing moves the count
+ * wrong: BATCH_LATE		flush_batch comes after the page is freed
  * wrong: CALL_EARLY		it comes before the entry is cleared
  * wrong: CALL_LATE		it comes after the page table lock is dropped
  * wrong: NO_IN_PROGRESS	a section holds no fault off
@@ -32,6 +35,7 @@
 
 /* The page tables, and their lock. */
 byte pte[GFNS] = 1;
+byte newest[GFNS] = 1;
 bool ptl[GFNS];
 byte freed[GFNS];		/* this page and those before */
 
@@ -48,7 +52,7 @@ inline spin_unlock(lock)	{ lock = false }
 inline free_page()
 {
 	d_step {
-		assert(spte[gfn] != page);
+		assert(!page || spte[gfn] != page);
 		if
 		:: freed[gfn] < page -> freed[gfn] = page
 		:: else
@@ -148,12 +152,18 @@ inline kvm_mn_invalidate_page()
 
 /* Operations of the VM. */
 
+inline new_page()
+{
+	newest[gfn]++;
+	pte[gfn] = newest[gfn]
+}
+
 inline range_operation()
 {
 	kvm_mn_invalidate_range_start();
 	spin_lock(ptl[gfn]);
 	page = pte[gfn];
-	pte[gfn] = page + 1;
+	new_page();
 	spin_unlock(ptl[gfn]);
 	free_page();
 	kvm_mn_invalidate_range_end()
@@ -172,12 +182,34 @@ inline page_operation()
 #if !defined(CALL_EARLY) && !defined(CALL_LATE)
 	kvm_mn_invalidate_page();
 #endif
-	pte[gfn] = page + 1;
+	new_page();
 	spin_unlock(ptl[gfn]);
 	free_page()
 #ifdef CALL_LATE
 	; kvm_mn_invalidate_page()
 #endif
+}
+
+/* The lock of its folio is what a fault that finds no page waits for. */
+inline reclaim_operation()
+{
+	spin_lock(ptl[gfn]);
+	page = pte[gfn];
+	pte[gfn] = 0;
+	spin_unlock(ptl[gfn]);
+#if !defined(NO_BATCH) && !defined(BATCH_LATE)
+	kvm_mn_invalidate_page();
+#endif
+	free_page();
+#ifdef BATCH_LATE
+	kvm_mn_invalidate_page();
+#endif
+	spin_lock(ptl[gfn]);
+	if
+	:: !pte[gfn] -> new_page()
+	:: else
+	fi;
+	spin_unlock(ptl[gfn])
 }
 
 proctype operation()
@@ -191,6 +223,7 @@ proctype operation()
 	if
 	:: range_operation()
 	:: page_operation()
+	:: reclaim_operation()
 	fi
 }
 

@@ -10,7 +10,6 @@ CORE = "mm/mmu_notifier.c"
 INTERVAL = "mm/mmu_interval_notifier.c"
 KVM = "virt/kvm/mmu_notifier.c"
 PFNCACHE = "virt/kvm/pfncache.c"
-KVM_MAIN = "virt/kvm/kvm_main.c"
 X86 = "arch/x86/kvm/mmu/mmu.c"
 TDP = "arch/x86/kvm/mmu/tdp_mmu.c"
 VMSCAN = "mm/vmscan.c"
@@ -79,10 +78,12 @@ RANGE_CLOSE = """kvm->gpc_invalidate_seq++;
 	smp_wmb();"""
 NEXT_FRAME = """level == PG_LEVEL_4K && gfn < end &&
 			 SPTE_INDEX(gfn << PAGE_SHIFT, level)"""
-TRACKED = """if (READ_ONCE(kvm->mmu_reclaim_notifier.ops))
-		kvm_mn_page(kvm, address, end, false);
-	else
-		kvm_mn_page(kvm, address, end, true);"""
+TRACKED = """if (READ_ONCE(kvm->mmu_reclaim_notifier.ops)) {
+		kvm_mn_drop_page(kvm, address, end);
+		return;
+	}"""
+FULL = """while (!kvm_mn_batch_add(&kvm->mn_batch, address, end))
+		kvm_mn_batch_drop(kvm, &kvm->mn_batch);"""
 MEMSLOTS = """while (kvm->mn_active_invalidate_count) {
 		set_current_state(TASK_UNINTERRUPTIBLE);
 		spin_unlock(&kvm->mn_invalidate_lock);
@@ -206,12 +207,11 @@ RULES = [
     # Memslots do not change in a section.
     (KVM, MEMSLOTS, NOTHING),
     # The flush that reclaim leaves for later: for a few processes, of what stays locked
-    # and in a cache; nothing that KVM tells of a range or page comes before it.
+    # and in a cache.
     (CORE, "batch->nr < MMU_NOTIFIER_BATCH_MMS", "!batch->nr"),
     (CORE, "mmgrab(mm);\n\t\tbatch->mms[batch->nr++] = mm;", "mmgrab(mm);"),
     (VMSCAN, "was_swapbacked && folio != unmapped.alone", "folio != unmapped.alone"),
     (RMAP, "userfaultfd_armed(vma) && !folio_test_anon(folio)", "false"),
-    (X86, "kvm_mmu_notifier_flush(kvm);", NOTHING),
     # Of a few frames the sptes go, as a whole, and no others.
     (TDP, "gfn = gfn_round_for_level(gfn, level);", NOTHING),
     (TDP, NEXT_FRAME, NEXT_FRAME.replace("level == PG_LEVEL_4K && ", "")),
@@ -247,12 +247,16 @@ RULES = [
     (VMSCAN, "secondary_window_end();\n\tmem_cgroup_uncharge_folios(&free_folios);",
      "mem_cgroup_uncharge_folios(&free_folios);"),
     (CORE, "flags |= MN_YOUNG_BY_PAGE;", NOTHING),
-    (KVM, "smp_store_release(&kvm->mn_zapped, kvm->mn_zapped + 1);", NOTHING),
-    (KVM, "(ret || kvm_mn_owes_flush(kvm))", "ret"),
-    (KVM, "if (kvm_mn_owes_flush(kvm))\n\t\tkvm_mn_flush_tlbs(kvm);",
-     "kvm_mn_flush_tlbs(kvm);"),
-    (KVM, TRACKED, TRACKED.splitlines()[3]),
-    (KVM_MAIN, "kvm_mmu_notifier_flush(kvm);", NOTHING),
+    # What reclaim takes together is dropped together, all of it and nothing else.
+    (KVM, TRACKED, NOTHING),
+    (KVM, FULL, "kvm_mn_batch_add(&kvm->mn_batch, address, end);"),
+    (KVM, "nr > batch->nr_dropping && kvm", "nr && kvm"),
+    (KVM, "last->end == start", "true"),
+    (KVM, "end - last->start <= KVM_INVALIDATE_FEW_FRAMES * PAGE_SIZE", "true"),
+    (KVM, "pages[nr - 1].end = end;", NOTHING),
+    (KVM, "batch->nr_dropping = 0;", NOTHING),
+    (KVM, "if (smp_load_acquire(&kvm->mn_batch.nr))\n"
+     "\t\tkvm_mn_batch_drop(kvm, &kvm->mn_batch);", NOTHING),
     # The same for pfn caches.
     (PFNCACHE, "READ_ONCE(kvm->mn_active_invalidate_count)", "false"),
     (PFNCACHE, "READ_ONCE(kvm->gpc_invalidate_seq) != gpc_seq", "false"),

@@ -38,24 +38,22 @@
  *    tells the size with the page, but has single pages only.)
  *  - What it prefetches around.
  *
- * Reclaim takes many pages away and waits for the TLBs of the vCPUs once, in
- * flush_batch. Each of its calls that drops an spte moves mn_zapped, under
- * mmu_lock; mn_flushed is never ahead of the calls whose translations are gone
- * from all TLBs. Where the two differ, a TLB may have what no spte tells of:
+ * Reclaim takes many pages away, and their sptes are dropped once for all of them,
+ * in flush_batch: mn_batch has the pages until then. What that leaves behind for
+ * a while is harmless, because until flush_batch has returned the folio is locked
+ * and its entry stays empty:
  *
- *  - A range or a page that the core VM announces, and that a memslot has,
- *    flushes if they differ, also when there is no spte; but for those pages
- *    that leave their own flush for later. So does whoever in KVM drops sptes
- *    of a range and relies on it that no TLB has them: a memslot that goes, or
- *    kvm_zap_gfn_range() for what the hardware shall find in their place.
- *  - Until flush_batch the folio is locked. A fault on its page finds an entry
- *    that is to be filled from the folio, waits for that lock, and so establishes
- *    nothing beside the old translation. An entry that comes back as it was is
- *    announced again before (try_to_unmap_one()).
+ *  - A fault that looked the page up before may establish an spte after the entry
+ *    is cleared. It is dropped with the others, or the fault comes to mmu_lock
+ *    after that and sees that the count moved.
+ *  - A fault that finds the entry empty waits for the lock of the folio, and so
+ *    establishes nothing beside the old translation. An entry that comes back as
+ *    it was is announced before (try_to_unmap_one()).
+ *  - Whoever fills the entry without that lock announces it first, or calls
+ *    flush_batch. So a range or a page that is announced need not look into
+ *    mn_batch: the sptes that it has to drop are there.
  *  - The old translation may write: the folio was marked dirty with its spte,
- *    and is not written out before flush_batch.
- *  - A page that is dirty in the log, or becomes so by a write through the old
- *    translation, was dirty there before: whoever clears that bit flushes.
+ *    under mmu_lock, and is not written out before flush_batch.
  */
 
 #include <linux/kvm_host.h>
@@ -73,10 +71,10 @@ static struct kvm *mn_to_kvm(struct mmu_notifier *mn)
 
 /* The sequence count. */
 
-#ifdef CONFIG_KVM_INVALIDATE_BY_GFN
 /* Of more the blocks are counted: no range is more work than this. */
 #define KVM_INVALIDATE_FEW_FRAMES	64
 
+#ifdef CONFIG_KVM_INVALIDATE_BY_GFN
 static void kvm_mn_count(unsigned int *seq)
 {
 	WRITE_ONCE(*seq, *seq + 1);
@@ -246,8 +244,7 @@ bool kvm_mmu_unmap_gfn_range(struct kvm *kvm, struct kvm_gfn_range *range)
  * struct kvm_hva_walk - what to do with the guest frames of a host range
  * @on_lock: called once under mmu_lock, if any memslot is in the range
  * @handler: called for the part of each memslot that is in the range
- * @flush: flush the guest's TLBs if a handler returned true, or owed a flush
- * @defer: owe it instead
+ * @flush: flush the guest's TLBs if a handler returned true
  * @may_block: the handler may sleep
  * @lockless: do not take mmu_lock
  * @counted: the handler moves the sequence count itself
@@ -261,66 +258,12 @@ struct kvm_hva_walk {
 	void (*on_lock)(struct kvm *kvm);
 	bool (*handler)(struct kvm *kvm, struct kvm_gfn_range *range);
 	bool flush;
-	bool defer;
 	bool may_block;
 	bool lockless;
 	bool counted;
 	unsigned long *young;
 	unsigned long young_start;
 };
-
-/* TLBs, see above. */
-
-static bool kvm_mn_owes_flush(struct kvm *kvm)
-{
-	/*
-	 * Stored when a flush was over: pairs with the release in
-	 * kvm_mn_flush_tlbs().
-	 */
-	return smp_load_acquire(&kvm->mn_flushed) != READ_ONCE(kvm->mn_zapped);
-}
-
-static void kvm_mn_flush_tlbs(struct kvm *kvm)
-{
-	/* Pairs with the release in kvm_mn_after_walk(): the sptes are gone. */
-	unsigned long zapped = smp_load_acquire(&kvm->mn_zapped);
-
-	kvm_flush_remote_tlbs(kvm);
-	/*
-	 * Pairs with the acquire in kvm_mn_owes_flush(). Of two flushes at once
-	 * the earlier one may come last: that costs another flush.
-	 */
-	smp_store_release(&kvm->mn_flushed, zapped);
-}
-
-/**
- * kvm_mmu_notifier_flush - flush what reclaim has left to be flushed
- * @kvm: the VM
- *
- * On return no TLB has what reclaim took away before the call.
- *
- * Context: any. Does not sleep.
- */
-void kvm_mmu_notifier_flush(struct kvm *kvm)
-{
-	if (kvm_mn_owes_flush(kvm))
-		kvm_mn_flush_tlbs(kvm);
-}
-
-/* @ret: a handler dropped sptes, under the mmu_lock that is held. */
-static __always_inline void kvm_mn_after_walk(struct kvm *kvm,
-					      const struct kvm_hva_walk *walk,
-					      bool ret)
-{
-	if (walk->defer) {
-		if (!ret)
-			return;
-		/* Pairs with the acquire in kvm_mn_flush_tlbs(). */
-		smp_store_release(&kvm->mn_zapped, kvm->mn_zapped + 1);
-	} else if (walk->flush && (ret || kvm_mn_owes_flush(kvm))) {
-		kvm_mn_flush_tlbs(kvm);
-	}
-}
 
 /*
  * The guest frames of @slot that lie in [@start, @end). All members are set one by
@@ -387,36 +330,54 @@ kvm_walk_hva_slots(struct kvm *kvm, struct kvm_memslots *slots,
 	}
 }
 
-/* mmu_lock is not taken for a range without a memslot. */
+static __always_inline void
+kvm_walk_hva_spaces(struct kvm *kvm, unsigned long start, unsigned long end,
+		    const struct kvm_hva_walk *walk, struct kvm_hva_result *res)
+{
+	int i, nr_as_ids = kvm_arch_nr_memslot_as_ids(kvm);
+
+	for (i = 0; i < nr_as_ids; i++) {
+		kvm_walk_hva_slots(kvm, __kvm_memslots(kvm, i), start, end,
+				   walk, res);
+		if (res->found && !walk->handler)
+			break;
+	}
+}
+
+static __always_inline void kvm_walk_hva_end(struct kvm *kvm,
+					     const struct kvm_hva_walk *walk,
+					     const struct kvm_hva_result *res)
+{
+	if (!res->found)
+		return;
+	if (walk->flush && res->ret)
+		kvm_flush_remote_tlbs(kvm);
+	if (!walk->lockless)
+		KVM_MMU_UNLOCK(kvm);
+}
+
+/*
+ * mmu_lock is not taken for a range without a memslot.
+ *
+ * For pages, which do not keep the memslots from changing: the full barrier in
+ * srcu_read_lock() orders the clear of the entry before the read of the memslots.
+ * If a memslot is missing from what is found here, faults that know it look the
+ * page up later than that; a full barrier has to be in between if the CPU is not
+ * multicopy atomic and they take no lock for it.
+ */
 static __always_inline struct kvm_hva_result
 kvm_walk_hva(struct kvm *kvm, unsigned long start, unsigned long end,
 	     const struct kvm_hva_walk *walk)
 {
-	int i, idx, nr_as_ids = kvm_arch_nr_memslot_as_ids(kvm);
 	struct kvm_hva_result res = { };
+	int idx;
 
 	if (WARN_ON_ONCE(end <= start))
 		return res;
 
-	/*
-	 * For invalidate_page, which does not keep the memslots from changing:
-	 * the full barrier in srcu_read_lock() orders the clear of the entry
-	 * before the read of the memslots. If a memslot is missing from what is
-	 * found here, faults that know it look the page up later than that; a
-	 * full barrier has to be in between if the CPU is not multicopy atomic
-	 * and they take no lock for it.
-	 */
 	idx = srcu_read_lock(&kvm->srcu);
-	for (i = 0; i < nr_as_ids; i++) {
-		kvm_walk_hva_slots(kvm, __kvm_memslots(kvm, i), start, end,
-				   walk, &res);
-		if (res.found && !walk->handler)
-			break;
-	}
-	if (res.found)
-		kvm_mn_after_walk(kvm, walk, res.ret);
-	if (res.found && !walk->lockless)
-		KVM_MMU_UNLOCK(kvm);
+	kvm_walk_hva_spaces(kvm, start, end, walk, &res);
+	kvm_walk_hva_end(kvm, walk, &res);
 	srcu_read_unlock(&kvm->srcu, idx);
 
 	return res;
@@ -578,20 +539,16 @@ static bool kvm_mn_unmap_page(struct kvm *kvm, struct kvm_gfn_range *range)
 	return kvm_unmap_gfn_range(kvm, range);
 }
 
-static __always_inline void kvm_mn_page(struct kvm *kvm, unsigned long start,
-					unsigned long end, bool defer)
+static const struct kvm_hva_walk kvm_mn_page_walk = {
+	.handler = kvm_mn_unmap_page,
+	.flush = true,
+	.counted = true,
+};
+
+static void kvm_mn_drop_page(struct kvm *kvm, unsigned long start,
+			     unsigned long end)
 {
-	const struct kvm_hva_walk walk = {
-		.handler = kvm_mn_unmap_page,
-		.flush = true,
-		.defer = defer,
-		.counted = true,
-	};
-
-	trace_kvm_unmap_hva_range(start, end);
-
-	kvm_mn_page_gpcs(kvm, start, end);
-	kvm_walk_hva(kvm, start, end, &walk);
+	kvm_walk_hva(kvm, start, end, &kvm_mn_page_walk);
 }
 
 static void kvm_mn_invalidate_page(struct mmu_notifier *mn,
@@ -599,8 +556,74 @@ static void kvm_mn_invalidate_page(struct mmu_notifier *mn,
 				   unsigned long nr_pages,
 				   enum mmu_notifier_event event)
 {
-	kvm_mn_page(mn_to_kvm(mn), address, address + nr_pages * PAGE_SIZE,
-		    false);
+	unsigned long end = address + nr_pages * PAGE_SIZE;
+	struct kvm *kvm = mn_to_kvm(mn);
+
+	trace_kvm_unmap_hva_range(address, end);
+
+	kvm_mn_page_gpcs(kvm, address, end);
+	kvm_mn_drop_page(kvm, address, end);
+}
+
+/* Pages that reclaim takes together. */
+
+/* Is [@start, @end) behind @last, and are they few pages together? */
+static bool kvm_mn_extends(const struct kvm_mn_pages *last, unsigned long start,
+			   unsigned long end)
+{
+	return last->end == start &&
+	       end - last->start <= KVM_INVALIDATE_FEW_FRAMES * PAGE_SIZE;
+}
+
+/* Return: false if there is no room. */
+static bool kvm_mn_batch_add(struct kvm_mn_batch *batch, unsigned long start,
+			     unsigned long end)
+{
+	struct kvm_mn_pages *pages = batch->pages;
+	unsigned int nr;
+
+	guard(spinlock)(&batch->lock);
+
+	nr = batch->nr;
+	/* What is being dropped stays as it is. */
+	if (nr > batch->nr_dropping && kvm_mn_extends(&pages[nr - 1], start, end)) {
+		pages[nr - 1].end = end;
+		return true;
+	}
+	if (nr == KVM_MN_BATCH)
+		return false;
+	pages[nr] = (struct kvm_mn_pages){ start, end };
+	WRITE_ONCE(batch->nr, nr + 1);
+	return true;
+}
+
+/* Drop the sptes of what the batch has now. */
+static void kvm_mn_batch_drop(struct kvm *kvm, struct kvm_mn_batch *batch)
+{
+	struct kvm_hva_result res = { };
+	unsigned int i, nr;
+	int idx;
+
+	/* Who finds its pages in the hands of another task waits for that. */
+	guard(spinlock)(&batch->drop_lock);
+
+	scoped_guard(spinlock, &batch->lock)
+		nr = batch->nr_dropping = batch->nr;
+
+	idx = srcu_read_lock(&kvm->srcu);
+	for (i = 0; i < nr; i++)
+		kvm_walk_hva_spaces(kvm, batch->pages[i].start,
+				    batch->pages[i].end, &kvm_mn_page_walk, &res);
+	kvm_walk_hva_end(kvm, &kvm_mn_page_walk, &res);
+	srcu_read_unlock(&kvm->srcu, idx);
+
+	guard(spinlock)(&batch->lock);
+
+	memmove(batch->pages, batch->pages + nr,
+		(batch->nr - nr) * sizeof(*batch->pages));
+	batch->nr_dropping = 0;
+	/* Pairs with the acquire in kvm_mn_flush_batch(). */
+	smp_store_release(&batch->nr, batch->nr - nr);
 }
 
 static void kvm_mn_invalidate_page_batched(struct mmu_notifier *mn,
@@ -612,16 +635,28 @@ static void kvm_mn_invalidate_page_batched(struct mmu_notifier *mn,
 	unsigned long end = address + nr_pages * PAGE_SIZE;
 	struct kvm *kvm = mn_to_kvm(mn);
 
+	trace_kvm_unmap_hva_range(address, end);
+
+	kvm_mn_page_gpcs(kvm, address, end);
 	/* The end of the section prepares the page for its next user. */
-	if (READ_ONCE(kvm->mmu_reclaim_notifier.ops))
-		kvm_mn_page(kvm, address, end, false);
-	else
-		kvm_mn_page(kvm, address, end, true);
+	if (READ_ONCE(kvm->mmu_reclaim_notifier.ops)) {
+		kvm_mn_drop_page(kvm, address, end);
+		return;
+	}
+	while (!kvm_mn_batch_add(&kvm->mn_batch, address, end))
+		kvm_mn_batch_drop(kvm, &kvm->mn_batch);
 }
 
 static void kvm_mn_flush_batch(struct mmu_notifier *mn, struct mm_struct *mm)
 {
-	kvm_mmu_notifier_flush(mn_to_kvm(mn));
+	struct kvm *kvm = mn_to_kvm(mn);
+
+	/*
+	 * Pages are in the batch until no TLB has them. Pairs with the release in
+	 * kvm_mn_batch_drop().
+	 */
+	if (smp_load_acquire(&kvm->mn_batch.nr))
+		kvm_mn_batch_drop(kvm, &kvm->mn_batch);
 }
 
 /* Aging. */
@@ -741,6 +776,8 @@ int kvm_mmu_notifier_init(struct kvm *kvm)
 {
 	spin_lock_init(&kvm->mn_invalidate_lock);
 	rcuwait_init(&kvm->mn_memslots_update_rcuwait);
+	spin_lock_init(&kvm->mn_batch.lock);
+	spin_lock_init(&kvm->mn_batch.drop_lock);
 	return kvm_mn_alloc_seqs(kvm);
 }
 
@@ -874,7 +911,8 @@ static void kvm_walk_gfn(struct kvm *kvm, gfn_t start, gfn_t end,
 		}
 	}
 	if (found) {
-		kvm_mn_after_walk(kvm, walk, flush);
+		if (walk->flush && flush)
+			kvm_flush_remote_tlbs(kvm);
 		KVM_MMU_UNLOCK(kvm);
 	}
 }
