@@ -298,9 +298,7 @@ def events(bench):
         words = ["--passes", "1", "--seed", str(turn), "--probe", probes]
         bench.both(f"events-{turn}", lambda values: event_values(values) | retry_values(values),
                    *GUEST, *words, "--read", "/sys/kernel/debug/mn_retry", more=[RETRY])
-        # A larger host: with less the classic lists run out of memory, here and there.
-        bench.both(f"events-classic-{turn}", classic_values, *GUEST, *words, "--host-mb", "200",
-                   "--lru", "classic")
+        bench.both(f"events-classic-{turn}", classic_values, *GUEST, *words, "--lru", "classic")
 
 
 def pages_values(values):

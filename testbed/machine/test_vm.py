@@ -357,6 +357,14 @@ class CommandLine(unittest.TestCase):
         self.assertGreater(run.parse(given).limit, run.JOBS["mirror"]["limit"])
         self.assertEqual(run.parse(given + ["--limit", "7"]).limit, 7)
 
+    def test_classic_lists_without_memory_cgroups(self):
+        off = "cgroup_disable=memory"
+        self.assertNotIn(off, run.parse(self.GIVEN).kernel_arg)
+        self.assertIn(off, run.parse(self.GIVEN + ["--lru", "classic"]).kernel_arg)
+        small = self.GIVEN[:-1] + ["small-guest", "--lru", "classic"]
+        for words in (["--fault", "oom"], ["--memcg-mb", "40"]):
+            self.assertNotIn(off, run.parse(small + words).kernel_arg)
+
     def test_memory_in_two_nodes(self):
         words = " ".join(run.parse(self.GIVEN[:-1] + ["mirror", "--host-mb", "64"]).qemu_arg)
         self.assertEqual(words.count("size=32M"), 2)
