@@ -267,7 +267,7 @@ static void fault_page_test(struct kunit *test)
 }
 
 /* The entry of @nr pages of the memory, from @page on, is cleared. */
-static void clear_pages(struct vm *vm, unsigned long page, unsigned long nr,
+static void clear_entry(struct vm *vm, unsigned long page, unsigned long nr,
 			bool batched)
 {
 	unsigned long addr = vm->start + page * PAGE_SIZE;
@@ -285,13 +285,13 @@ static void clear_pages(struct vm *vm, unsigned long page, unsigned long nr,
 /* These pages go away at once. */
 static void take_pages(struct vm *vm, unsigned long page, unsigned long nr)
 {
-	clear_pages(vm, page, nr, false);
+	clear_entry(vm, page, nr, false);
 }
 
 /* Reclaim takes a page: it goes when the batch is flushed. */
 static void batch_page(struct vm *vm, unsigned long page)
 {
-	clear_pages(vm, page, 1, true);
+	clear_entry(vm, page, 1, true);
 }
 
 /* For each of the pages that go away at once. */
@@ -355,7 +355,8 @@ static const struct frames frames_with_gfn[] = {
 static const struct frames frames_without_gfn[] = {
 	FRAMES(GFN - 1, 1), FRAMES(GFN + 1, 1), FRAMES(GFN - 64, 64),
 	FRAMES(GFN + 1, 64), FRAMES(0, BASE), FRAMES(BASE + BLOCK, BLOCK),
-	FRAMES(BASE + BLOCK, MANY - BLOCK),
+	FRAMES(BASE + BLOCK, MANY - BLOCK), FRAMES(GFN + KVM_INVALIDATE_FRAMES, 1),
+	FRAMES(GFN + KVM_INVALIDATE_FRAMES - 63, 64),
 };
 
 static void describe_frames(const struct frames *frames, char *name)
@@ -396,6 +397,19 @@ static void fault_section_without_gfn_test(struct kunit *test)
 	expect_mapped(test, vm, thread);
 }
 
+/* The count says more than once, of whichever frames that share it. */
+static void fault_shared_count_test(struct kunit *test)
+{
+	const struct frames own = FRAMES(GFN, 1);
+	const struct frames other = FRAMES(GFN + KVM_INVALIDATE_FRAMES, 1);
+	struct vm *vm = create_vm(test);
+	struct mnk_thread *thread = stop_fault(test, vm);
+
+	pass_section(vm, &own);
+	pass_section(vm, &other);
+	expect_again(test, FAULT, vm, thread, GFN);
+}
+
 /* Behind the frame with the last count comes one with the first. */
 static void last_count_test(struct kunit *test)
 {
@@ -410,6 +424,8 @@ static void last_count_test(struct kunit *test)
 	KUNIT_EXPECT_NE(test, mmu_invalidate_gfn_seq(kvm, frames.start), last);
 	KUNIT_EXPECT_NE(test, mmu_invalidate_gfn_seq(kvm, frames.start + 1), first);
 	KUNIT_EXPECT_EQ(test, mmu_invalidate_gfn_seq(kvm, frames.end), second);
+	KUNIT_EXPECT_TRUE(test, mmu_invalidate_moved(kvm, last, frames.start));
+	KUNIT_EXPECT_TRUE(test, mmu_invalidate_moved(kvm, first, frames.start + 1));
 }
 #endif
 
@@ -905,6 +921,7 @@ static struct kunit_case kvm_cases[] = {
 	KUNIT_CASE(fault_beside_range_test),
 	KUNIT_CASE_PARAM(fault_section_with_gfn_test, with_gfn_gen_params),
 	KUNIT_CASE_PARAM(fault_section_without_gfn_test, without_gfn_gen_params),
+	KUNIT_CASE(fault_shared_count_test),
 	KUNIT_CASE(last_count_test),
 #endif
 #ifdef CONFIG_X86

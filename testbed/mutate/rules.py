@@ -198,8 +198,10 @@ RULES = [
     (X86, STALE, f"!(vcpu->kvm->mmu_invalidate_in_progress || {MOVED})"),
     # Of all its frames, and of no others.
     (KVM, "end - start <= KVM_INVALIDATE_FEW_FRAMES", "false"),
-    (KVM, "kvm_mn_count(seq);", NOTHING),
-    (KVM, "++seq == frames + KVM_INVALIDATE_FRAMES", "++seq == NULL"),
+    (KVM, "kvm_mn_count(&frame->seq);", NOTHING),
+    (KVM, "WRITE_ONCE(frame->round, round);", NOTHING),
+    (KVM, "++frame == frames + KVM_INVALIDATE_FRAMES", "++frame == NULL"),
+    (KVM, "round++;", NOTHING),
     (KVM, "last - block < KVM_INVALIDATE_BLOCKS", "false"),
     (KVM, "block <= last", "block < last"),
     (KVM, "kvm_mn_count(kvm_invalidate_block(kvm, block));", NOTHING),

@@ -84,13 +84,17 @@ static void kvm_mn_count(unsigned int *seq)
 static __always_inline void kvm_mn_count_frames(struct kvm *kvm, gfn_t start,
 						unsigned int nr)
 {
-	unsigned int *frames = kvm->mmu_invalidate_seqs->frames;
-	unsigned int *seq = kvm_invalidate_frame(kvm, start);
+	struct kvm_invalidate_frame *frames = kvm->mmu_invalidate_seqs->frames;
+	struct kvm_invalidate_frame *frame = kvm_invalidate_frame(kvm, start);
+	unsigned int round = kvm_invalidate_round(start);
 
 	while (nr--) {
-		kvm_mn_count(seq);
-		if (++seq == frames + KVM_INVALIDATE_FRAMES)
-			seq = frames;
+		kvm_mn_count(&frame->seq);
+		WRITE_ONCE(frame->round, round);
+		if (++frame == frames + KVM_INVALIDATE_FRAMES) {
+			frame = frames;
+			round++;
+		}
 	}
 }
 
