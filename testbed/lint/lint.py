@@ -44,7 +44,8 @@ WORDS = {"damon": "is no daemon"}
 # Functions without a lock annotation, and why.
 MANY = "an array of locks, for which there is no expression"
 PLAIN = {"mi_lock_tree": MANY, "mi_lock_rest": MANY, "mi_unlock_tree": MANY, "mi_unlock_rest": MANY,
-         "kvm_walk_hva_slots": "takes mmu_lock if it finds a slot; the result says so"}
+         "kvm_walk_hva_slots": "takes mmu_lock if it finds a slot; the result says so",
+         "kvm_walk_hva_end": "drops mmu_lock if the result says so"}
 
 # Lines of a function: median, 95th percentile, and the longest.
 LENGTH = (15, 60, 100)
