@@ -611,8 +611,10 @@ static void kvm_mn_batch_drop(struct kvm *kvm, struct kvm_mn_batch *batch)
 	/* Who finds its pages in the hands of another task waits for that. */
 	guard(spinlock)(&batch->drop_lock);
 
-	scoped_guard(spinlock, &batch->lock)
-		nr = batch->nr_dropping = batch->nr;
+	scoped_guard(spinlock, &batch->lock) {
+		nr = batch->nr;
+		batch->nr_dropping = nr;
+	}
 
 	idx = srcu_read_lock(&kvm->srcu);
 	for (i = 0; i < nr; i++)
