@@ -252,7 +252,7 @@ RULES = [
     # What reclaim takes together is dropped together, all of it and nothing else.
     (KVM, TRACKED, NOTHING),
     (KVM, FULL, "kvm_mn_batch_add(&kvm->mn_batch, address, end);"),
-    (KVM, "nr > batch->nr_dropping && kvm", "nr && kvm"),
+    (KVM, "nr > batch->nr_dropping", "nr"),
     (KVM, "last->end == start", "true"),
     (KVM, "end - last->start <= KVM_INVALIDATE_FEW_FRAMES * PAGE_SIZE", "true"),
     (KVM, "pages[nr - 1].end = end;", NOTHING),
