@@ -229,8 +229,8 @@ def smp(bench):
     for turn in range(1, bench.turns + 1):
         for cpus in measures.CPUS:
             bench.both(f"smp-{cpus}-{turn}", lambda values, cpus=cpus: smp_values(values, cpus),
-                       *GUEST, "--passes", "3", "--seed", str(turn), "--cpus", str(cpus),
-                       "--vcpus", str(cpus))
+                       *GUEST, "--passes", "3", "--scattered", "3", "--seed", str(turn),
+                       "--cpus", str(cpus), "--vcpus", str(cpus))
 
 
 def hold_values(values, cpus):

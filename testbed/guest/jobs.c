@@ -101,7 +101,7 @@ static void small_guest(void)
 {
 	static const char *const options[] = {
 		"vcpus", "passes", "seed", "mode", "churn", "corrupt", "file", "give_up",
-		"subscribers",
+		"scattered", "subscribers",
 	};
 	long guests = param_number("guests", 1), megabytes = param_number("guest_mb", 192);
 

@@ -25,7 +25,7 @@
 
 #define PAGE 4096u
 #define MAX_VCPUS 8
-#define SCATTER 7919u		/* prime: the scattered pass visits each page once */
+#define SCATTER 7919u
 #define SLOTS 8			/* while they change */
 #define SLOT_US 30000		/* between two changes: each zaps what the guest has mapped */
 
@@ -35,9 +35,10 @@ static struct {
 	const char *file;	/* mapped from file_mb on */
 	long file_mb;
 	long give_up;		/* after so many mismatches, each of which is an exit */
+	long scattered;		/* so many passes, the last ones, in another order */
 	long subscribers;	/* others subscribe to our memory, too */
 	int hold;		/* wait for a line before the VM goes away */
-} options = { 192, 2, 2, 1, 0, "anon", "none", "", 0, 65536, 0, 0 };
+} options = { 192, 2, 2, 1, 0, "anon", "none", "", 0, 65536, 1, 0, 0 };
 
 struct vcpu {
 	int fd, number;
@@ -120,14 +121,25 @@ static void create_vcpu(int number)
 	share_out(vcpu);
 }
 
+static uint32_t common_divisor(uint32_t a, uint32_t b)
+{
+	return b ? common_divisor(b, a % b) : a;
+}
+
+/*
+ * A scattered pass visits each page once, too, and no two in the same order: how much
+ * memory a page has to itself is then not all or nothing, as it is when LRU lists meet
+ * a circle.
+ */
 static uint32_t stride_of_pass(const struct vcpu *vcpu, long pass)
 {
-	uint32_t step = SCATTER;
+	long later = options.passes - pass;
+	uint32_t step = SCATTER * (later + 1) + later * later;
 
-	if (pass != options.passes)
+	if (later >= options.scattered)
 		return PAGE;
-	while (vcpu->pages % step == 0)
-		step += 2;
+	while (common_divisor(step, vcpu->pages) != 1)
+		step++;
 	return step % vcpu->pages * PAGE;
 }
 
@@ -363,6 +375,7 @@ static const struct {
 	{ "subscribers", &options.subscribers, NULL },	/* 1: the samples, see subscribers.h */
 	{ "mode", NULL, &options.mode },	/* anon, thp, shmem, ksm, file */
 	{ "give_up", &options.give_up, NULL },
+	{ "scattered", &options.scattered, NULL },
 	{ "file", NULL, &options.file },
 	{ "file_mb", &options.file_mb, NULL },
 	{ "churn", NULL, &options.churn },	/* none, pageout, slots */

@@ -37,7 +37,8 @@ JOBS = {
 }
 # Options handed to init as mn.<key>=<value> when given.
 COUNTS = ["guests", "passes", "percent", "vcpus", "operations", "broken", "blind",
-          "page_alone", "stop", "memcg_mb", "give_up", "subscribers"]
+          "page_alone", "stop", "memcg_mb", "give_up", "scattered",
+          "subscribers"]
 FORWARDED = COUNTS + ["mode", "churn", "corrupt", "trace", "probe", "read", "write", "exec",
                       "silence", "modules", "qemu_args", "guest_append", "guest_loglevel"]
 # What turns the lists of pages into which.
