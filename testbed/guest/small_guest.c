@@ -45,11 +45,14 @@ struct vcpu {
 	pthread_t thread;
 	struct kvm_run *run;
 	uint32_t start, pages;
+	uint32_t left;		/* of a pass, when last told; under step_lock */
 	long pages_verified, exits, emulated, interrupted, mismatches;
 };
 
 static struct vcpu vcpus[MAX_VCPUS];
 static pthread_barrier_t together;
+static pthread_mutex_t step_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t step_made = PTHREAD_COND_INITIALIZER;
 static int kvm_fd, vm_fd;
 static long run_size;
 static atomic_int churn_stop;
@@ -143,7 +146,29 @@ static uint32_t stride_of_pass(const struct vcpu *vcpu, long pass)
 	return step % vcpu->pages * PAGE;
 }
 
-static void begin_pass(const struct vcpu *vcpu, long pass)
+static int is_ahead(const struct vcpu *vcpu)
+{
+	for (int i = 0; i < options.vcpus; i++)
+		if (vcpus[i].left > vcpu->left + SG_PROGRESS_PAGES)
+			return 1;
+	return 0;
+}
+
+/*
+ * The vCPUs begin a pass together and none runs ahead: the pages of one that does are
+ * all used within a short time, and how much is swapped would be a matter of chance.
+ */
+static void keep_step(struct vcpu *vcpu)
+{
+	pthread_mutex_lock(&step_lock);
+	vcpu->left = block_of(vcpu)[SG_LEFT / 4];
+	pthread_cond_broadcast(&step_made);
+	while (is_ahead(vcpu))
+		pthread_cond_wait(&step_made, &step_lock);
+	pthread_mutex_unlock(&step_lock);
+}
+
+static void begin_pass(struct vcpu *vcpu, long pass)
 {
 	uint32_t *block = block_of(vcpu);
 
@@ -154,6 +179,7 @@ static void begin_pass(const struct vcpu *vcpu, long pass)
 	block[SG_STRIDE / 4] = stride_of_pass(vcpu, pass);
 	block[SG_LEFT / 4] = vcpu->pages;
 	block[SG_FACTOR / 4] = factor();
+	keep_step(vcpu);
 	sg_enter(vcpu->fd, vcpu->run, pass ? sg_entry_verify : sg_entry_fill);
 }
 
@@ -217,9 +243,11 @@ static int handle_exit(struct vcpu *vcpu, long pass)
 {
 	switch (sg_said(vcpu->run)) {
 	case SG_DONE:
+		keep_step(vcpu);
 		return 1;
 	case SG_PROGRESS:
 		progress(vcpu, pass);
+		keep_step(vcpu);
 		return 0;
 	case SG_MISMATCH:
 		report_mismatch(vcpu);
@@ -260,10 +288,6 @@ static void corrupt_one_word(const struct vcpu *vcpu)
 	*(uint32_t *)(memory + vcpu->start + vcpu->pages / 2 * PAGE + 20) ^= 1;
 }
 
-/*
- * The vCPUs begin a pass together: one that has run ahead would have less memory to
- * share with the others, and how much is swapped would be a matter of chance.
- */
 static void *vcpu_thread(void *argument)
 {
 	struct vcpu *vcpu = argument;
