@@ -36,7 +36,8 @@ KVM = ["irqbypass.ko", "kvm.ko", "kvm-amd.ko"]
 MODULE = "mn_bench.ko"
 HOLD = "mn_hold.ko"
 RETRY = "mn_retry.ko"
-MODULES = (MODULE, HOLD, RETRY)
+COST = "mn_cost.ko"
+MODULES = (MODULE, HOLD, RETRY, COST)
 # What a page table holds besides must not depend on where memory lies.
 MACHINE = ["--icount", "--limit", "1800", "--kernel-arg", "norandmaps"]
 GUEST = ["--job", "small-guest", "--host-mb", "160", "--guest-mb", "192", "--silence", "600"]
@@ -256,6 +257,21 @@ def hold(bench):
                        more=[HOLD])
 
 
+def cost_values(values):
+    number = numbers(values)
+    if not number["read.count"] or number["read.missed"]:
+        raise pair.PairError(f"The notifiers were called {number['read.count']} times, "
+                             f"{number['read.missed']} calls were missed.")
+    return {"cost.notifiers": number["read.total_ns"] / number["vmstat.pswpout"]}
+
+
+def cost(bench):
+    """The same with probes: what the notifiers take"""
+    for turn in range(1, bench.turns + 1):
+        bench.both(f"cost-{turn}", cost_values, *GUEST, "--passes", "1", "--seed", str(turn),
+                   "--read", "/sys/kernel/debug/mn_cost", more=[COST])
+
+
 def event_values(values):
     """Counts a page swapped out, by probes, whose cost forbids counting instructions."""
     number = numbers(values)
@@ -390,13 +406,14 @@ def parallel(bench):
 
 
 # A group of measures each, and its usual minutes on two cores.
-GROUPS = [(guest, 6), (smp, 4), (hold, 6), (events, 4), (pages, 3), (process, 1), (vmas, 1),
+GROUPS = [(guest, 6), (smp, 4), (hold, 6), (cost, 2), (events, 4), (pages, 3), (process, 1), (vmas, 1),
           (notifier, 1), (parallel, 5)]
 
 
 def report(bench, groups):
     """The table of GROUPS and of what was measured before on the same kernels."""
     done = {key.split(".")[0] for key in bench.samples.values}
+    bench.samples.limit()
     found = measures.rows(bench.samples, done | set(groups))
     lines = measures.table(found)
     words = [row.word() for row in found]

@@ -34,6 +34,7 @@ EVENTS = {
 }
 HOLD = {"read.count": "4000", "read.total_ns": "100000", "read.longest_ns": "70",
         "read.interrupted": "3", "read.missed": "0"}
+COST = {"read.count": "30", "read.total_ns": "700000", "read.missed": "0", "vmstat.pswpout": "1000"}
 RETRY = {"read.faults": "2000", "read.missed": "0", "read.section": "500", "read.unrelated": "20",
          "read.own": "2", "read.page": "1", "read.other": "0"}
 COSTS = {f"{who}.{name}": str(1000 + more + number)
@@ -158,6 +159,14 @@ class Values(unittest.TestCase):
             with self.assertRaisesRegex(pair.PairError, "held 0 locks|7 calls|7 while"):
                 bench.hold_values({**HOLD, key: value}, 1)
 
+    def test_cost(self):
+        self.assertEqual(bench.cost_values(COST), {"cost.notifiers": 700})
+
+    def test_cost_of_nothing_and_missed_calls_are_errors(self):
+        for change in ({"read.count": "0"}, {"read.missed": "1"}):
+            with self.assertRaisesRegex(pair.PairError, "calls were missed"):
+                bench.cost_values({**COST, **change})
+
     def test_process_tells_what_is_added(self):
         found = bench.process_values(COSTS)
         self.assertEqual(found["process.nobody.cow"], 1000)
@@ -226,6 +235,27 @@ class Turns(unittest.TestCase):
 
     def test_samples_that_are_measured_anew_are_not(self):
         self.assertEqual(self.loaded({"mainline": "a", "ours": "b"}, ["x"]), {})
+
+
+class Limits(unittest.TestCase):
+    def samples(self, found):
+        samples = measures.Samples()
+        samples.add("mainline", {"guest.zram.instructions": 80000, "cost.notifiers": 9000})
+        samples.add("ours", found)
+        samples.limit()
+        return samples
+
+    def test_a_guest_without_what_our_notifiers_take(self):
+        samples = self.samples({"guest.zram.instructions": 70000, "cost.notifiers": 1000})
+        self.assertEqual(samples.of("guest.zram.instructions"), [[80000], [70000], [69000]])
+
+    def test_not_known_without_either(self):
+        for found in ({"guest.zram.instructions": 70000}, {"cost.notifiers": 1000}):
+            self.assertEqual(self.samples(found).of("guest.zram.instructions")[2], [])
+
+    def test_they_are_in_the_table(self):
+        keys = {measure.key for measure in measures.MEASURES}
+        self.assertLessEqual({measures.COST, *measures.SWAPPED}, keys)
 
 
 class Table(unittest.TestCase):
