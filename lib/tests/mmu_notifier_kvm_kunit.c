@@ -18,6 +18,9 @@
 #include "../../virt/kvm/kvm_mm.h"
 #ifdef CONFIG_X86
 #include "../../arch/x86/kvm/mmu.h"
+#include "../../arch/x86/kvm/mmu/mmu_internal.h"
+#include "../../arch/x86/kvm/mmu/spte.h"
+#include "../../arch/x86/kvm/mmu/tdp_mmu.h"
 #endif
 #include "mmu_notifier_inject.h"
 #include "mmu_notifier_kunit.h"
@@ -588,6 +591,107 @@ static void drop_huge_spte_test(struct kunit *test)
 	expect_sptes(test, vm, NR_PAGES - 1, 0);
 }
 
+/* What was accessed. */
+
+/* As the guest does; what is faulted in for it is not accessed by that. */
+static void access_gfn(struct kunit *test, struct vm *vm, gfn_t gfn)
+{
+	u64 spte, *sptep;
+
+	scoped_guard(rcu) {
+		sptep = kvm_tdp_mmu_fast_pf_get_last_sptep(vm->vcpu, gfn, &spte);
+		if (sptep)
+			WRITE_ONCE(*sptep, spte | shadow_accessed_mask);
+	}
+	KUNIT_ASSERT_NOT_NULL(test, sptep);
+}
+
+/* Bit 0 of @pages and what is returned is @page. */
+static unsigned long young_of(struct vm *vm, unsigned long page,
+			      unsigned int nr)
+{
+	DECLARE_BITMAP(young, NR_PAGES) = { };
+
+	mmu_notifier_test_young_pages(vm->mm, vm->start + page * PAGE_SIZE, nr,
+				      young);
+	return young[0];
+}
+
+static void clear_young(struct vm *vm, unsigned long page, unsigned long pages)
+{
+	mmu_notifier_clear_young_pages(vm->mm, vm->start + page * PAGE_SIZE,
+				       NR_PAGES, &pages);
+}
+
+static bool clear_young_page(struct vm *vm, unsigned long page)
+{
+	unsigned long addr = vm->start + page * PAGE_SIZE;
+
+	return mmu_notifier_clear_young(vm->mm, addr, addr + PAGE_SIZE);
+}
+
+/* Two frames in each of two tables: each is told of for itself. */
+static void young_pages_test(struct kunit *test)
+{
+	struct vm *vm = create_vm_at(test, BASE - 2, map_written(test), LEN);
+
+	fault_in(test, vm, BASE - 2, LEN);
+	KUNIT_EXPECT_EQ(test, young_of(vm, 0, 4), 0);
+	access_gfn(test, vm, BASE - 2);
+	access_gfn(test, vm, BASE - 1);
+	access_gfn(test, vm, BASE + 1);
+	KUNIT_EXPECT_EQ(test, young_of(vm, 0, 4), BIT(0) | BIT(1) | BIT(3));
+	KUNIT_EXPECT_EQ(test, young_of(vm, 1, 2), BIT(0));
+	KUNIT_EXPECT_EQ(test, young_of(vm, 2, 2), BIT(1));
+
+	clear_young(vm, 0, BIT(1) | BIT(2));
+	KUNIT_EXPECT_EQ(test, young_of(vm, 0, 4), BIT(0) | BIT(3));
+	clear_young(vm, 0, BIT(3));
+	KUNIT_EXPECT_EQ(test, young_of(vm, 0, 4), BIT(0));
+
+	KUNIT_EXPECT_FALSE(test, clear_young_page(vm, 1));
+	KUNIT_EXPECT_TRUE(test, clear_young_page(vm, 0));
+	KUNIT_EXPECT_FALSE(test, clear_young_page(vm, 0));
+	KUNIT_EXPECT_EQ(test, young_of(vm, 0, 4), 0);
+}
+
+/* What is not mapped is not young, and nobody stumbles over it. */
+static void young_hole_test(struct kunit *test)
+{
+	struct vm *vm = create_vm_at(test, 0, map_written(test), LEN);
+
+	clear_young(vm, 0, BIT(0) | BIT(3));
+	KUNIT_EXPECT_EQ(test, young_of(vm, 0, 4), 0);
+
+	fault_in(test, vm, 2, PAGE_SIZE);
+	access_gfn(test, vm, 2);
+	KUNIT_EXPECT_EQ(test, young_of(vm, 0, 4), BIT(2));
+	KUNIT_EXPECT_FALSE(test, clear_young_page(vm, 1));
+	clear_young(vm, 0, BIT(1) | BIT(3));
+	KUNIT_EXPECT_EQ(test, young_of(vm, 0, 4), BIT(2));
+	clear_young(vm, 0, BIT(0) | BIT(2));
+	KUNIT_EXPECT_EQ(test, young_of(vm, 0, 4), 0);
+}
+
+/* All frames of a huge page are accessed, or none. */
+static void young_huge_test(struct kunit *test)
+{
+	unsigned long start = mnk_map_huge(test, 1);
+	struct vm *vm = create_vm_at(test, BASE, start, PMD_SIZE);
+
+	fault_in(test, vm, BASE, PMD_SIZE);
+	expect_sptes(test, vm, 0, 1);
+	KUNIT_EXPECT_EQ(test, young_of(vm, BLOCK - 4, 4), 0);
+
+	access_gfn(test, vm, BASE);
+	KUNIT_EXPECT_EQ(test, young_of(vm, BLOCK - 4, 4), GENMASK(3, 0));
+	KUNIT_EXPECT_EQ(test, young_of(vm, 1, 3), GENMASK(2, 0));
+	clear_young(vm, BLOCK - 4, 0);
+	KUNIT_EXPECT_EQ(test, young_of(vm, 0, 1), BIT(0));
+	clear_young(vm, BLOCK - 4, BIT(2));
+	KUNIT_EXPECT_EQ(test, young_of(vm, 0, 4), 0);
+}
+
 /* What reclaim leaves for later. */
 
 static u64 nr_flushes(struct vm *vm)
@@ -933,6 +1037,9 @@ static struct kunit_case kvm_cases[] = {
 #ifdef CONFIG_X86
 	KUNIT_CASE(drop_sptes_test),
 	KUNIT_CASE(drop_huge_spte_test),
+	KUNIT_CASE(young_pages_test),
+	KUNIT_CASE(young_hole_test),
+	KUNIT_CASE(young_huge_test),
 	KUNIT_CASE(batch_flush_test),
 	KUNIT_CASE(batch_neighbours_test),
 	KUNIT_CASE(batch_full_test),

@@ -65,6 +65,8 @@ PROBES = {
 # Whom KVM's mmu_lock is taken by.
 KVM_CALLER = re.compile(rf"trace\.mn_probe/{LOCK}\.\[\w+\]_\S*(?:\[kvm\]|kvm)\S*")
 
+NOTIFIER_TIME = re.compile(r"read\.__mmu_notifier_\w+\.total_ns")
+
 
 def modules(kernel, more):
     """Options of run.py that load KVM and the modules of {name: path} MORE."""
@@ -259,16 +261,18 @@ def hold(bench):
 
 def cost_values(values):
     number = numbers(values)
-    if not number["read.count"] or number["read.missed"]:
-        raise pair.PairError(f"The notifiers were called {number['read.count']} times, "
+    time = sum(value for key, value in number.items() if NOTIFIER_TIME.fullmatch(key))
+    if not time or number["read.missed"]:
+        raise pair.PairError(f"The notifiers took {time} instructions, "
                              f"{number['read.missed']} calls were missed.")
-    return {"cost.notifiers": number["read.total_ns"] / number["vmstat.pswpout"]}
+    return {measures.COST: time / number["vmstat.pswpout"]}
 
 
 def cost(bench):
     """The same with probes: what the notifiers take"""
     for turn in range(1, bench.turns + 1):
         bench.both(f"cost-{turn}", cost_values, *GUEST, "--passes", "1", "--seed", str(turn),
+                   "--write", "/proc/sys/debug/kprobes-optimization:0",
                    "--read", "/sys/kernel/debug/mn_cost", more=[COST])
 
 

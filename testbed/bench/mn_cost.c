@@ -1,28 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What the notifiers take with the callbacks behind them: files of
- * /sys/kernel/debug/mn_cost with the number of calls from mm/, and nanoseconds of
- * all. Probes the functions that mm/ calls on mainline and on ours; what a probe
- * takes itself is measured before, and left out.
+ * /sys/kernel/debug/mn_cost with the calls from mm/ to each function, and
+ * nanoseconds of all of them. Probes what mm/ calls on mainline and on ours; what a
+ * probe takes itself is measured, too, and left out. For one CPU, callbacks that
+ * do not sleep, and probes that are not optimized.
  */
+#include <linux/atomic.h>
 #include <linux/debugfs.h>
 #include <linux/kprobes.h>
 #include <linux/math64.h>
 #include <linux/module.h>
-#include <linux/percpu.h>
+#include <linux/preempt.h>
 #include <linux/sched/clock.h>
 
-#define TRIES	1024
+#define TRIES	1000
 
 struct mnc {
-	u64 count, total;
+	struct kretprobe probe;
+	atomic64_t count, total;
 };
 
-static DEFINE_PER_CPU(struct mnc, costs);
-static u64 probe_ns;		/* what a probe takes of a call, times TRIES */
-
+/* Preemption stays off for the call, or the time of other tasks would be in it. */
 static int keep_time(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
+	__preempt_count_add(1);
 	*(u64 *)instance->data = local_clock();
 	return 0;
 }
@@ -31,66 +33,63 @@ NOKPROBE_SYMBOL(keep_time);
 static int add_time(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
 	u64 time = local_clock() - *(u64 *)instance->data;
-	struct mnc *cost = this_cpu_ptr(&costs);
+	struct mnc *cost =
+		container_of(get_kretprobe(instance), struct mnc, probe);
 
-	cost->count++;
-	cost->total += time;
+	atomic64_inc(&cost->count);
+	atomic64_add(time, &cost->total);
+	__preempt_count_sub(1);
 	return 0;
 }
 NOKPROBE_SYMBOL(add_time);
 
-/* Nothing, to find out what a probe takes. */
+/* To find out what a probe takes; an instruction for it that is not emulated. */
 static noinline void mn_cost_nothing(void)
 {
-	barrier();
+	asm volatile("xorl %%eax, %%eax" : : : "eax");
 }
 
-#define RETURN_PROBE(name)						\
-	{ .kp.symbol_name = (name), .entry_handler = keep_time,		\
-	  .handler = add_time, .data_size = sizeof(u64), .maxactive = 256 }
+#define COST_OF(name)							\
+	{ .probe = { .kp.symbol_name = (name), .entry_handler = keep_time, \
+		     .handler = add_time, .data_size = sizeof(u64),	\
+		     .maxactive = 256 } }
 
 /* Of either kernel or of both; what one does not have is not probed. */
-static struct kretprobe probes[] = {
-	RETURN_PROBE("__mmu_notifier_invalidate_range_start"),
-	RETURN_PROBE("__mmu_notifier_invalidate_range_end"),
-	RETURN_PROBE("__mmu_notifier_arch_invalidate_secondary_tlbs"),
-	RETURN_PROBE("__mmu_notifier_range_start"),
-	RETURN_PROBE("__mmu_notifier_range_end"),
-	RETURN_PROBE("__mmu_notifier_invalidate_page"),
-	RETURN_PROBE("__mmu_notifier_invalidate_page_batched"),
-	RETURN_PROBE("__mmu_notifier_flush_batch"),
-	RETURN_PROBE("__mmu_notifier_clear_flush_young"),
-	RETURN_PROBE("__mmu_notifier_clear_young"),
-	RETURN_PROBE("__mmu_notifier_test_young"),
-	RETURN_PROBE("__mmu_notifier_test_young_pages"),
-	RETURN_PROBE("__mmu_notifier_clear_young_pages"),
+static struct mnc costs[] = {
+	COST_OF("__mmu_notifier_invalidate_range_start"),
+	COST_OF("__mmu_notifier_invalidate_range_end"),
+	COST_OF("__mmu_notifier_arch_invalidate_secondary_tlbs"),
+	COST_OF("__mmu_notifier_range_start"),
+	COST_OF("__mmu_notifier_range_end"),
+	COST_OF("__mmu_notifier_invalidate_page"),
+	COST_OF("__mmu_notifier_invalidate_page_batched"),
+	COST_OF("__mmu_notifier_flush_batch"),
+	COST_OF("__mmu_notifier_clear_flush_young"),
+	COST_OF("__mmu_notifier_clear_young"),
+	COST_OF("__mmu_notifier_test_young"),
+	COST_OF("__mmu_notifier_test_young_pages"),
+	COST_OF("__mmu_notifier_clear_young_pages"),
 };
 
-static struct kretprobe nothing = RETURN_PROBE("mn_cost_nothing");
+static struct mnc nothing = COST_OF("mn_cost_nothing");
 
-static u64 sum_of(u64 __percpu *field)
+static int count_get(void *data, u64 *value)
 {
-	u64 sum = 0;
-	int cpu;
-
-	for_each_possible_cpu(cpu)
-		sum += *per_cpu_ptr(field, cpu);
-	return sum;
-}
-
-static int count_get(void *unused, u64 *value)
-{
-	*value = sum_of(&costs.count);
+	*value = atomic64_read(&((struct mnc *)data)->count);
 	return 0;
 }
 DEFINE_DEBUGFS_ATTRIBUTE(count_fops, count_get, NULL, "%llu\n");
 
-static int total_get(void *unused, u64 *value)
+static int total_get(void *data, u64 *value)
 {
-	u64 probed = div_u64(sum_of(&costs.count) * probe_ns, TRIES);
-	u64 total = sum_of(&costs.total);
+	struct mnc *cost = data;
+	u64 count = atomic64_read(&cost->count), probed;
 
-	*value = total > probed ? total - probed : 0;
+	for (int i = 0; i < TRIES; i++)
+		mn_cost_nothing();
+	probed = div64_u64(atomic64_read(&nothing.total) * count,
+			   atomic64_read(&nothing.count));
+	*value = atomic64_read(&cost->total) - probed;
 	return 0;
 }
 DEFINE_DEBUGFS_ATTRIBUTE(total_fops, total_get, NULL, "%llu\n");
@@ -99,40 +98,35 @@ DEFINE_DEBUGFS_ATTRIBUTE(total_fops, total_get, NULL, "%llu\n");
 static int missed_get(void *unused, u64 *value)
 {
 	*value = 0;
-	for (int i = 0; i < ARRAY_SIZE(probes); i++)
-		*value += probes[i].nmissed;
+	for (int i = 0; i < ARRAY_SIZE(costs); i++)
+		*value += costs[i].probe.nmissed;
 	return 0;
 }
 DEFINE_DEBUGFS_ATTRIBUTE(missed_fops, missed_get, NULL, "%llu\n");
 
-/* Leaves the counts as if nothing had been called. */
-static int measure_probe(void)
-{
-	int cpu, ret = register_kretprobe(&nothing);
-
-	if (ret)
-		return ret;
-	for (int i = 0; i < TRIES; i++)
-		mn_cost_nothing();
-	unregister_kretprobe(&nothing);
-	probe_ns = sum_of(&costs.total);
-	for_each_possible_cpu(cpu)
-		per_cpu(costs, cpu) = (struct mnc){ };
-	return 0;
-}
-
 static int register_probes(void)
 {
-	for (int i = 0; i < ARRAY_SIZE(probes); i++) {
-		int ret = register_kretprobe(&probes[i]);
+	for (int i = 0; i < ARRAY_SIZE(costs); i++) {
+		int ret = register_kretprobe(&costs[i].probe);
 
 		if (!ret || ret == -ENOENT)
 			continue;
 		while (i--)
-			unregister_kretprobe(&probes[i]);
+			unregister_kretprobe(&costs[i].probe);
 		return ret;
 	}
 	return 0;
+}
+
+static void create_files(struct dentry *dir, struct mnc *cost)
+{
+	const char *function = cost->probe.kp.symbol_name;
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s.count", function);
+	debugfs_create_file_unsafe(name, 0400, dir, cost, &count_fops);
+	snprintf(name, sizeof(name), "%s.total_ns", function);
+	debugfs_create_file_unsafe(name, 0400, dir, cost, &total_fops);
 }
 
 static int __init mn_cost_init(void)
@@ -140,14 +134,17 @@ static int __init mn_cost_init(void)
 	struct dentry *dir;
 	int ret;
 
-	ret = measure_probe();
-	if (!ret)
-		ret = register_probes();
+	ret = register_kretprobe(&nothing.probe);
 	if (ret)
 		return ret;
+	ret = register_probes();
+	if (ret) {
+		unregister_kretprobe(&nothing.probe);
+		return ret;
+	}
 	dir = debugfs_create_dir("mn_cost", NULL);
-	debugfs_create_file_unsafe("count", 0400, dir, NULL, &count_fops);
-	debugfs_create_file_unsafe("total_ns", 0400, dir, NULL, &total_fops);
+	for (int i = 0; i < ARRAY_SIZE(costs); i++)
+		create_files(dir, &costs[i]);
 	debugfs_create_file_unsafe("missed", 0400, dir, NULL, &missed_fops);
 	return 0;
 }

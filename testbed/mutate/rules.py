@@ -76,8 +76,9 @@ RANGE_CLOSE = """kvm->gpc_invalidate_seq++;
 	 * gpc_invalidate_retry().
 	 */
 	smp_wmb();"""
-NEXT_FRAME = """level == PG_LEVEL_4K && gfn < end &&
-			 SPTE_INDEX(gfn << PAGE_SHIFT, level)"""
+SAME_TABLE = """leaf->level == PG_LEVEL_4K &&
+	    !((gfn ^ leaf->gfn) >> SPTE_LEVEL_BITS)"""
+AGE = "tdp_mmu_age_leaf(kvm, root, &leaf);\n\t\tnext ="
 TRACKED = """if (READ_ONCE(kvm->mmu_reclaim_notifier.ops)) {
 		kvm_mn_drop_page(kvm, address, end);
 		return;
@@ -215,11 +216,15 @@ RULES = [
     (VMSCAN, "was_swapbacked && folio != unmapped.alone", "folio != unmapped.alone"),
     (RMAP, "userfaultfd_armed(vma) && !folio_test_anon(folio)", "false"),
     # Of a few frames the sptes go, as a whole, and no others.
-    (TDP, "gfn = gfn_round_for_level(gfn, level);", NOTHING),
-    (TDP, NEXT_FRAME, NEXT_FRAME.replace("level == PG_LEVEL_4K && ", "")),
-    (TDP, NEXT_FRAME, NEXT_FRAME.replace("gfn < end &&\n", "")),
-    (TDP, NEXT_FRAME, "level == PG_LEVEL_4K && gfn < end"),
+    (TDP, "leaf->gfn = gfn_round_for_level(gfn, leaf->level);", "leaf->gfn = gfn;"),
+    (TDP, SAME_TABLE, SAME_TABLE.splitlines()[0].removesuffix(" &&")),
+    (TDP, SAME_TABLE, SAME_TABLE.splitlines()[1]),
+    (TDP, "(leaf).gfn < (end);", "(leaf).gfn <= (end);"),
     (TDP, "flush |= !root->role.invalid;", NOTHING),
+    # What was accessed, and what is to be forgotten of it.
+    (TDP, "next = min(ALIGN(gfn + 1, SPTE_ENT_PER_PAGE), range->end);", "next = range->end;"),
+    (TDP, "if (tdp_leaf_is_young(&leaf))\n\t\t\tbitmap_set", "bitmap_set"),
+    (TDP, AGE, "next ="),
     # Nor is there anything left of what a userfaultfd or a guard takes the place of.
     ("mm/userfaultfd.c", "userfaultfd_flush_unmapped(vma);", NOTHING),
     ("mm/userfaultfd.c", "i_mmap_lock_write(vma->vm_file->f_mapping);\n"
