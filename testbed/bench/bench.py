@@ -31,6 +31,8 @@ import measures  # noqa: E402
 import pair  # noqa: E402
 import picture  # noqa: E402
 
+FOLDER = os.path.join("bench", "kernel")        # where kernels are built, below BUILD
+FRAGMENTS = [*pair.COMMON, "bench.config"]
 # In the order of loading.
 KVM = ["irqbypass.ko", "kvm.ko", "kvm-amd.ko"]
 MODULE = "mn_bench.ko"
@@ -358,7 +360,9 @@ def nobody_values(values):
 def process(bench):
     """What a process pays, with and without a subscription"""
     if measures.LIMIT not in bench.kernels:
-        bench.kernels[measures.LIMIT] = pair.build_off(bench.build)
+        bench.kernels[measures.LIMIT] = pair.build_kernel_in(
+            bench.build, measures.LIMIT, pair.KERNELS["ours"], "bzImage",
+            fragments=[*FRAGMENTS, "off.config"], folder=FOLDER)
     for turn in range(1, bench.turns + 1):
         bench.program(f"process-{turn}", process_values, "256", "process", "costs")
     # Counted instructions do not change: once is enough.
@@ -463,13 +467,13 @@ def main():
     build = os.path.abspath(args.build)
     chosen = [(group, usual) for group, usual in GROUPS
               if not args.groups or group.__name__ in args.groups]
-    kernels = {name: os.path.abspath(getattr(args, name) or os.path.join(build, pair.FOLDER, name))
+    kernels = {name: os.path.abspath(getattr(args, name) or os.path.join(build, FOLDER, name))
                for name in measures.KERNELS}
     bench = Bench(build, kernels, args.turns)
     os.makedirs(bench.out, exist_ok=True)
     try:
         if not args.mainline:
-            pair.build_kernels(build)
+            pair.build_kernels(build, FRAGMENTS, FOLDER)
         bench.build_programs()
         names = [group.__name__ for group, _ in chosen]
         bench.load(names)

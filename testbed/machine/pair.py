@@ -9,7 +9,8 @@ import build_kernel
 HERE = os.path.dirname(os.path.abspath(__file__))
 KERNELS = {"mainline": "mainline", "ours": "tree"}      # name: source below BUILD
 FOLDER = "peers"                                        # where they are built, below BUILD
-FRAGMENTS = ["base.config", "x86_64.config", "peers.config"]
+COMMON = ["base.config", "x86_64.config"]
+FRAGMENTS = [*COMMON, "peers.config"]
 
 
 class PairError(Exception):
@@ -37,19 +38,14 @@ def build_kernel_in(build, name, source, *targets, fragments=FRAGMENTS, folder=F
     return out
 
 
-def build_kernels(build):
+def build_kernels(build, fragments=FRAGMENTS, folder=FOLDER):
     """Kernels and modules in BUILD/FOLDER/NAME, the modules installed below its root."""
     for name, source in KERNELS.items():
-        out = build_kernel_in(build, name, source, "bzImage", "modules")
+        out = build_kernel_in(build, name, source, "bzImage", "modules", fragments=fragments,
+                              folder=folder)
         call(build_kernel.make_command(os.path.join(build, source), out, "ARCH=x86_64",
                                        f"INSTALL_MOD_PATH={out}/root", "modules_install"),
              os.path.join(out, "modules.log"), "Installing the modules")
-
-
-def build_off(build):
-    """Ours without MMU notifiers: the limit of what they cost."""
-    return build_kernel_in(build, "off", KERNELS["ours"], "bzImage",
-                           fragments=[*FRAGMENTS, "off.config"])
 
 
 def module_files(kernel):

@@ -78,7 +78,10 @@ RANGE_CLOSE = """kvm->gpc_invalidate_seq++;
 	smp_wmb();"""
 SAME_TABLE = """leaf->level == PG_LEVEL_4K &&
 	    !((gfn ^ leaf->gfn) >> SPTE_LEVEL_BITS)"""
-AGE = "tdp_mmu_age_leaf(kvm, root, &leaf);\n\t\tnext ="
+OLD_HUGE = """if (tdp_leaf_is_young(&leaf))
+			bitmap_set(range->young, bit, next - gfn);"""
+AGE_LEAF = """if (tdp_leaf_is_young(&leaf))
+			tdp_mmu_age_leaf(kvm, root, &leaf);"""
 TRACKED = """if (READ_ONCE(kvm->mmu_reclaim_notifier.ops)) {
 		kvm_mn_drop_page(kvm, address, end);
 		return;
@@ -219,12 +222,12 @@ RULES = [
     (TDP, "leaf->gfn = gfn_round_for_level(gfn, leaf->level);", "leaf->gfn = gfn;"),
     (TDP, SAME_TABLE, SAME_TABLE.splitlines()[0].removesuffix(" &&")),
     (TDP, SAME_TABLE, SAME_TABLE.splitlines()[1]),
-    (TDP, "(leaf).gfn < (end);", "(leaf).gfn <= (end);"),
+    (TDP, "(leaf).gfn < (end)", "(leaf).gfn <= (end)"),
     (TDP, "flush |= !root->role.invalid;", NOTHING),
     # What was accessed, and what is to be forgotten of it.
     (TDP, "next = min(ALIGN(gfn + 1, SPTE_ENT_PER_PAGE), range->end);", "next = range->end;"),
-    (TDP, "if (tdp_leaf_is_young(&leaf))\n\t\t\tbitmap_set", "bitmap_set"),
-    (TDP, AGE, "next ="),
+    (TDP, OLD_HUGE, OLD_HUGE.splitlines()[1].strip()),
+    (TDP, AGE_LEAF, NOTHING),
     # Nor is there anything left of what a userfaultfd or a guard takes the place of.
     ("mm/userfaultfd.c", "userfaultfd_flush_unmapped(vma);", NOTHING),
     ("mm/userfaultfd.c", "i_mmap_lock_write(vma->vm_file->f_mapping);\n"
