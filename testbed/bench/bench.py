@@ -67,7 +67,8 @@ PROBES = {
 # Whom KVM's mmu_lock is taken by.
 KVM_CALLER = re.compile(rf"trace\.mn_probe/{LOCK}\.\[\w+\]_\S*(?:\[kvm\]|kvm)\S*")
 
-NOTIFIER_TIME = re.compile(r"read\.__mmu_notifier_\w+\.total_ns")
+# What COST reads: instructions in a function and how often it was called.
+SPENT = re.compile(r"read\.(__mmu_notifier_\w+)\.(total_ns|count)")
 
 
 def modules(kernel, more):
@@ -261,21 +262,46 @@ def hold(bench):
                        more=[HOLD])
 
 
-def cost_values(values):
-    number = numbers(values)
-    time = sum(value for key, value in number.items() if NOTIFIER_TIME.fullmatch(key))
-    if not time or number["read.missed"]:
-        raise pair.PairError(f"The notifiers took {time} instructions, "
+def spent(values):
+    """{function: {"total_ns": instructions, "count": calls}} a page swapped out."""
+    number, found = numbers(values), {}
+    for key, value in number.items():
+        if match := SPENT.fullmatch(key):
+            found.setdefault(match[1], {})[match[2]] = value / number["vmstat.pswpout"]
+    called = [name for name, of in found.items() if of["count"]]
+    if not set(called) & set(PROBES["aging"]) or number["read.missed"]:
+        raise pair.PairError(f"The notifiers called are {', '.join(called) or 'none'}, "
                              f"{number['read.missed']} calls were missed.")
-    return {measures.COST: time / number["vmstat.pswpout"]}
+    return found
+
+
+def cost_values(values):
+    found = spent(values)
+    return {measures.COST: sum(of["total_ns"] for of in found.values()),
+            "cost.aging": aging(found, "total_ns")}
+
+
+def aging(found, what):
+    return sum(of[what] for name, of in found.items() if name in PROBES["aging"])
+
+
+def classic_values(values, order):
+    found = spent(values)
+    return {f"cost.{order}.aging": aging(found, "total_ns"),
+            f"cost.{order}.calls": aging(found, "count")}
 
 
 def cost(bench):
     """The same with probes: what the notifiers take"""
     for turn in range(1, bench.turns + 1):
-        bench.both(f"cost-{turn}", cost_values, *GUEST, "--passes", "1", "--seed", str(turn),
-                   "--write", "/proc/sys/debug/kprobes-optimization:0",
-                   "--read", "/sys/kernel/debug/mn_cost", more=[COST])
+        words = [*GUEST, "--passes", "1", "--seed", str(turn),
+                 "--write", "/proc/sys/debug/kprobes-optimization:0",
+                 "--read", "/sys/kernel/debug/mn_cost"]
+        bench.both(f"cost-{turn}", cost_values, *words, more=[COST])
+        for order, (_, scattered) in measures.CLASSIC.items():
+            bench.both(f"cost-{order}-{turn}",
+                       lambda values, order=order: classic_values(values, order),
+                       *words, "--lru", "classic", "--scattered", str(scattered), more=[COST])
 
 
 def event_values(values):
@@ -309,18 +335,13 @@ def retry_values(values):
             for name in measures.CAUSES}
 
 
-def classic_values(values):
-    return {"events.classic.aging": event_values(values)["events.aging"]}
-
-
 def events(bench):
     """The same with probes: locks and calls are counted"""
     probes = ",".join([LOCK + ":caller", *(name for names in PROBES.values() for name in names)])
     for turn in range(1, bench.turns + 1):
-        words = ["--passes", "1", "--seed", str(turn), "--probe", probes]
         bench.both(f"events-{turn}", lambda values: event_values(values) | retry_values(values),
-                   *GUEST, *words, "--read", "/sys/kernel/debug/mn_retry", more=[RETRY])
-        bench.both(f"events-classic-{turn}", classic_values, *GUEST, *words, "--lru", "classic")
+                   *GUEST, "--passes", "1", "--seed", str(turn), "--probe", probes,
+                   "--read", "/sys/kernel/debug/mn_retry", more=[RETRY])
 
 
 def pages_values(values):
@@ -415,7 +436,7 @@ def parallel(bench):
 
 # A group of measures each, and its usual minutes on two cores. The first time "process"
 # builds a kernel.
-GROUPS = [(guest, 6), (smp, 5), (hold, 5), (cost, 2), (events, 5), (pages, 2), (process, 1),
+GROUPS = [(guest, 6), (smp, 5), (hold, 5), (cost, 5), (events, 3), (pages, 2), (process, 1),
           (vmas, 1), (notifier, 1), (parallel, 4)]
 
 

@@ -35,7 +35,11 @@ EVENTS = {
 HOLD = {"read.count": "4000", "read.total_ns": "100000", "read.longest_ns": "70",
         "read.interrupted": "3", "read.missed": "0"}
 COST = {"read.__mmu_notifier_test_young.total_ns": "600000", "read.missed": "0",
-        "read.__mmu_notifier_range_end.total_ns": "100000", "read.__mmu_notifier_range_end.count": "9",
+        "read.__mmu_notifier_test_young.count": "4000",
+        "read.__mmu_notifier_clear_young.total_ns": "0",
+        "read.__mmu_notifier_clear_young.count": "0",
+        "read.__mmu_notifier_range_end.total_ns": "100000",
+        "read.__mmu_notifier_range_end.count": "9",
         "vmstat.pswpout": "1000"}
 RETRY = {"read.faults": "2000", "read.missed": "0", "read.section": "500", "read.unrelated": "20",
          "read.own": "2", "read.page": "1", "read.other": "0"}
@@ -162,11 +166,16 @@ class Values(unittest.TestCase):
                 bench.hold_values({**HOLD, key: value}, 1)
 
     def test_cost(self):
-        self.assertEqual(bench.cost_values(COST), {"cost.notifiers": 700})
+        self.assertEqual(bench.cost_values(COST), {"cost.notifiers": 700, "cost.aging": 600})
+        self.assertEqual(bench.classic_values(COST, "ordered"),
+                         {"cost.ordered.aging": 600, "cost.ordered.calls": 4})
 
     def test_cost_of_nothing_and_missed_calls_are_errors(self):
-        for values in ({**COST, "read.missed": "1"}, {"read.missed": "0"}):
-            with self.assertRaisesRegex(pair.PairError, "calls were missed"):
+        never = {**COST, "read.__mmu_notifier_test_young.count": "0"}
+        for values, why in (({**COST, "read.missed": "1"}, "1 calls were missed"),
+                            (never, "called are __mmu_notifier_range_end,"),
+                            ({"read.missed": "0", "vmstat.pswpout": "1"}, "called are none")):
+            with self.assertRaisesRegex(pair.PairError, why):
                 bench.cost_values(values)
 
     def test_process_tells_what_is_added(self):
