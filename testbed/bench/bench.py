@@ -42,7 +42,7 @@ COST = "mn_cost.ko"
 MODULES = (MODULE, HOLD, RETRY, COST)
 # What a page table holds besides must not depend on where memory lies.
 MACHINE = ["--icount", "--limit", "1800", "--kernel-arg", "norandmaps"]
-GUEST = ["--job", "small-guest", "--host-mb", "160", "--guest-mb", "192", "--silence", "600"]
+GUEST = ["--job", "small-guest", "--host-mb", "128", "--guest-mb", "152", "--silence", "600"]
 # What reclaim needs itself while pages wait for the disk.
 SWAPS = {"zram": [], "disk": ["--write", "/proc/sys/vm/min_free_kbytes:8192"]}
 PROGRAMS = {"process": ["process.c", "cost.c"], "pages": ["pages.c", "cost.c"],
@@ -219,7 +219,7 @@ def guest(bench):
     for turn in range(1, bench.turns + 1):
         for swap, words in SWAPS.items():
             bench.both(f"guest-{swap}-{turn}", lambda values, swap=swap: guest_values(values, swap),
-                       *GUEST, "--passes", "2", "--swap", swap, "--seed", str(turn), *words)
+                       *GUEST, "--passes", "1", "--swap", swap, "--seed", str(turn), *words)
 
 
 def smp_values(values, cpus):
@@ -436,7 +436,7 @@ def parallel(bench):
 
 # A group of measures each, and its usual minutes on two cores. The first time "process"
 # builds a kernel.
-GROUPS = [(guest, 6), (smp, 5), (hold, 5), (cost, 5), (events, 3), (pages, 2), (process, 1),
+GROUPS = [(guest, 3), (smp, 6), (hold, 4), (cost, 4), (events, 3), (pages, 2), (process, 1),
           (vmas, 1), (notifier, 1), (parallel, 4)]
 
 
