@@ -42,7 +42,10 @@ COST = "mn_cost.ko"
 MODULES = (MODULE, HOLD, RETRY, COST)
 # What a page table holds besides must not depend on where memory lies.
 MACHINE = ["--icount", "--limit", "1800", "--kernel-arg", "norandmaps"]
-GUEST = ["--job", "small-guest", "--host-mb", "128", "--guest-mb", "152", "--silence", "600"]
+GUEST = ["--job", "small-guest", "--host-mb", "160", "--guest-mb", "192", "--passes", "1",
+         "--silence", "600"]
+# Of what is counted and not compared with these: less to wait for.
+SMALL = [*GUEST, "--host-mb", "128", "--guest-mb", "152"]
 # What reclaim needs itself while pages wait for the disk.
 SWAPS = {"zram": [], "disk": ["--write", "/proc/sys/vm/min_free_kbytes:8192"]}
 PROGRAMS = {"process": ["process.c", "cost.c"], "pages": ["pages.c", "cost.c"],
@@ -219,7 +222,7 @@ def guest(bench):
     for turn in range(1, bench.turns + 1):
         for swap, words in SWAPS.items():
             bench.both(f"guest-{swap}-{turn}", lambda values, swap=swap: guest_values(values, swap),
-                       *GUEST, "--passes", "1", "--swap", swap, "--seed", str(turn), *words)
+                       *GUEST, "--swap", swap, "--seed", str(turn), *words)
 
 
 def smp_values(values, cpus):
@@ -235,8 +238,7 @@ def smp(bench):
     for turn in range(1, bench.turns + 1):
         for cpus in measures.CPUS:
             bench.both(f"smp-{cpus}-{turn}", lambda values, cpus=cpus: smp_values(values, cpus),
-                       *GUEST, "--passes", "2", "--scattered", "2", "--seed", str(turn),
-                       "--cpus", str(cpus), "--vcpus", str(cpus))
+                       *GUEST, "--seed", str(turn), "--cpus", str(cpus), "--vcpus", str(cpus))
 
 
 def hold_values(values, cpus):
@@ -257,7 +259,7 @@ def hold(bench):
     for turn in range(1, bench.turns + 1):
         for cpus in measures.HELD:
             bench.both(f"hold-{cpus}-{turn}", lambda values, cpus=cpus: hold_values(values, cpus),
-                       *GUEST, "--passes", "1", "--seed", str(turn), "--cpus", str(cpus),
+                       *SMALL, "--seed", str(turn), "--cpus", str(cpus),
                        "--vcpus", str(max(cpus, 2)), "--read", "/sys/kernel/debug/mn_hold",
                        more=[HOLD])
 
@@ -294,7 +296,7 @@ def classic_values(values, order):
 def cost(bench):
     """The same with probes: what the notifiers take"""
     for turn in range(1, bench.turns + 1):
-        words = [*GUEST, "--passes", "1", "--seed", str(turn),
+        words = [*GUEST, "--seed", str(turn),
                  "--write", "/proc/sys/debug/kprobes-optimization:0",
                  "--read", "/sys/kernel/debug/mn_cost"]
         bench.both(f"cost-{turn}", cost_values, *words, more=[COST])
@@ -340,7 +342,7 @@ def events(bench):
     probes = ",".join([LOCK + ":caller", *(name for names in PROBES.values() for name in names)])
     for turn in range(1, bench.turns + 1):
         bench.both(f"events-{turn}", lambda values: event_values(values) | retry_values(values),
-                   *GUEST, "--passes", "1", "--seed", str(turn), "--probe", probes,
+                   *SMALL, "--seed", str(turn), "--probe", probes,
                    "--read", "/sys/kernel/debug/mn_retry", more=[RETRY])
 
 
@@ -416,27 +418,26 @@ def notifier(bench):
                       more=[MODULE])
 
 
-def parallel_values(values, cpus, count):
+def parallel_values(values, cpus):
     number = numbers(values)
-    return {f"parallel.{cpus}.{count}.{name}": number[f"parallel.{name}"]
-            for name in ("change", "hit", "miss")}
+    return {f"parallel.{cpus}.{count}.{name}": number[f"parallel.{count}.{name}"]
+            for count in measures.PARALLEL for name in ("change", "hit", "miss")}
 
 
 def parallel(bench):
     """Intervals, from several CPUs at once"""
+    counts = [str(count) for count in measures.PARALLEL]
     for turn in range(1, bench.turns + 1):
         for cpus in measures.CPUS:
-            for count in measures.PARALLEL:
-                bench.program(f"parallel-{cpus}-{count}-{turn}",
-                              lambda values, cpus=cpus, count=count:
-                              parallel_values(values, cpus, count),
-                              "768", "parallel", str(count), more=[MODULE],
-                              options=["--cpus", str(cpus)])
+            bench.program(f"parallel-{cpus}-{turn}",
+                          lambda values, cpus=cpus: parallel_values(values, cpus),
+                          "768", "parallel", *counts, more=[MODULE],
+                          options=["--cpus", str(cpus)])
 
 
 # A group of measures each, and its usual minutes on two cores. The first time "process"
 # builds a kernel.
-GROUPS = [(guest, 3), (smp, 6), (hold, 4), (cost, 4), (events, 3), (pages, 2), (process, 1),
+GROUPS = [(guest, 4), (smp, 5), (hold, 4), (cost, 6), (events, 3), (pages, 2), (process, 1),
           (vmas, 1), (notifier, 1), (parallel, 4)]
 
 

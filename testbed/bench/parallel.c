@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Threads of one process, one on each CPU, open sections and change intervals at the
- * same time: parallel COUNT, with COUNT intervals. Needs mn_bench.ko.
+ * same time: parallel COUNT..., with COUNT intervals. Needs mn_bench.ko.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "cost.h"
 #include "device.h"
@@ -176,16 +178,15 @@ static void prepare_workers(size_t pages)
 	}
 }
 
-int main(int argc, char **argv)
+static void measure(unsigned long count)
 {
-	struct mnb_intervals want = { .count = argc == 2 ? strtoul(argv[1], NULL, 10) : 0 };
+	struct mnb_intervals want = { .count = count };
 	uint64_t section, call;
+	char group[64];
 	int fd;
 
-	cost_begin();
-	cpus = get_nprocs();
-	if (cpus > MOST_CPUS || want.count < 2 * (size_t)cpus)
-		report_error("%d CPUs, %llu intervals", cpus, want.count);
+	if (want.count < 2 * (size_t)cpus)
+		report_error("%d CPUs, %lu intervals", cpus, count);
 	area = mapped(mmap(NULL, 2 * want.count * PAGE, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), "mmap");
 	pthread_barrier_init(&start, NULL, cpus);
@@ -196,8 +197,29 @@ int main(int argc, char **argv)
 	call = cost_of(nothing);
 	fd = device_open();
 	device_ask(fd, MNB_INTERVALS, (uintptr_t)&want);
-	report_number("parallel", "hit", (cost_of(hit) - section) / SECTIONS);
-	report_number("parallel", "miss", (cost_of(miss) - section) / SECTIONS);
-	report_number("parallel", "change", cost_of(change) - call);
+	snprintf(group, sizeof(group), "parallel.%lu", count);
+	report_number(group, "hit", (cost_of(hit) - section) / SECTIONS);
+	report_number(group, "miss", (cost_of(miss) - section) / SECTIONS);
+	report_number(group, "change", cost_of(change) - call);
+}
+
+/* A process for each count of intervals. */
+int main(int argc, char **argv)
+{
+	int status, pid;
+
+	cost_begin();
+	cpus = get_nprocs();
+	if (cpus > MOST_CPUS)
+		report_error("%d CPUs", cpus);
+	for (int i = 1; i < argc; i++) {
+		pid = checked(fork(), "fork");
+		if (!pid) {
+			measure(strtoul(argv[i], NULL, 10));
+			return 0;
+		}
+		if (checked(waitpid(pid, &status, 0), "waitpid") && status)
+			return 1;
+	}
 	return 0;
 }

@@ -189,6 +189,12 @@ class Values(unittest.TestCase):
                                    "small.destroy": "5", "large.destroy": "7"})
         self.assertEqual(found, {"vmas.create": 100, "vmas.small.create": 10, "vmas.destroy": 7})
 
+    def test_parallel_counts_apart(self):
+        values = {f"parallel.{count}.{name}": str(count)
+                  for count in measures.PARALLEL for name in ("change", "hit", "miss")}
+        found = bench.parallel_values(values, 4)
+        self.assertEqual((found["parallel.4.10.hit"], found["parallel.4.1000.miss"]), (10, 1000))
+
     def test_notifier(self):
         found = bench.notifier_values({"section.1": "9", "interval.10.hit": "8", "clock.loop": "1",
                                        "unregister.elapsed": "2000000"})

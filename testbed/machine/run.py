@@ -37,10 +37,10 @@ JOBS = {
 }
 # Options handed to init as mn.<key>=<value> when given.
 COUNTS = ["guests", "passes", "percent", "vcpus", "operations", "broken", "blind",
-          "page_alone", "stop", "memcg_mb", "give_up", "scattered",
-          "subscribers"]
-FORWARDED = COUNTS + ["mode", "churn", "corrupt", "trace", "probe", "read", "write", "exec",
-                      "silence", "modules", "qemu_args", "guest_append", "guest_loglevel"]
+          "page_alone", "stop", "memcg_mb", "give_up", "subscribers"]
+NATURAL = ["scattered"]         # 0 as well
+FORWARDED = [*COUNTS, *NATURAL, "mode", "churn", "corrupt", "trace", "probe", "read", "write",
+             "exec", "silence", "modules", "qemu_args", "guest_append", "guest_loglevel"]
 # What turns the lists of pages into which.
 LRUS = {"mglru": "/sys/kernel/mm/lru_gen/enabled:y", "classic": "/sys/kernel/mm/lru_gen/enabled:n"}
 
@@ -61,6 +61,12 @@ def pair(separator):
 def positive(text):
     if not text.isdigit() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return int(text)
+
+
+def natural(text):
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
     return int(text)
 
 
@@ -98,9 +104,10 @@ def parser():
     p.add_argument("--picture", action="store_true", help="draw what the guests and the host did")
     p.add_argument("--file", type=pair(":"), action="append", default=[],
                    metavar="HERE:THERE", help="one more file in the machine")
+    types = {**dict.fromkeys(COUNTS, positive), **dict.fromkeys(NATURAL, natural)}
     for name in FORWARDED:
         p.add_argument("--" + name.replace("_", "-"), help=f"mn.{name} of the job",
-                       type=positive if name in COUNTS else str)
+                       type=types.get(name, str))
     return p
 
 

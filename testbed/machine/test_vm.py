@@ -371,10 +371,11 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(run.parse(self.GIVEN).qemu_arg, [])
 
     def test_parameters_reach_the_kernel(self):
-        args = run.parse(self.GIVEN + ["--passes", "7", "--kernel-arg", "quiet"])
+        args = run.parse(self.GIVEN + ["--passes", "7", "--scattered", "0",
+                                       "--kernel-arg", "quiet"])
         words = run.kernel_arguments(args, arch.ARCHES["x86_64"], 5).split()
         for word in ("console=ttyS0", "no_timer_check", "mn.job=linux-guest", "mn.seed=5",
-                     "mn.passes=7", "mn.guest_mb=300", "quiet"):
+                     "mn.passes=7", "mn.scattered=0", "mn.guest_mb=300", "quiet"):
             self.assertIn(word, words)
 
     def test_a_clock_of_instructions_waits_for_the_disk(self):
