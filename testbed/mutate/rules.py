@@ -78,9 +78,9 @@ RANGE_CLOSE = """kvm->gpc_invalidate_seq++;
 	smp_wmb();"""
 SAME_TABLE = """leaf->level == PG_LEVEL_4K &&
 	    !((gfn ^ leaf->gfn) >> SPTE_LEVEL_BITS)"""
-OLD_HUGE = """if (tdp_leaf_is_young(&leaf))
+OLD_HUGE = """if (tdp_spte_is_young(leaf.spte))
 			bitmap_set(range->young, bit, next - gfn);"""
-AGE_LEAF = """if (tdp_leaf_is_young(&leaf))
+AGE_LEAF = """if (tdp_spte_is_young(leaf.spte))
 			tdp_mmu_age_leaf(kvm, root, &leaf);"""
 TRACKED = """if (READ_ONCE(kvm->mmu_reclaim_notifier.ops)) {
 		kvm_mn_drop_page(kvm, address, end);
