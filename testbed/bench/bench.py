@@ -45,7 +45,8 @@ MACHINE = ["--icount", "--limit", "1800", "--kernel-arg", "norandmaps"]
 GUEST = ["--job", "small-guest", "--host-mb", "160", "--guest-mb", "192", "--passes", "1",
          "--silence", "600"]
 # Of what is counted and not compared with these: less to wait for.
-SMALL = [*GUEST, "--host-mb", "128", "--guest-mb", "152"]
+SMALLER = ["--host-mb", "128", "--guest-mb", "152"]
+SMALL = [*GUEST, *SMALLER]
 # What reclaim needs itself while pages wait for the disk.
 SWAPS = {"zram": [], "disk": ["--write", "/proc/sys/vm/min_free_kbytes:8192"]}
 PROGRAMS = {"process": ["process.c", "cost.c"], "pages": ["pages.c", "cost.c"],
@@ -92,6 +93,7 @@ class Bench:
         self.build, self.kernels, self.turns = build, kernels, turns
         self.out = os.path.join(build, "bench")
         self.samples = measures.Samples()
+        self.waiting = []           # (parse, {kernel: machine's arguments}) of a turn
         self.log = []               # (run, load of this computer, seconds)
         self.faults = []
 
@@ -153,10 +155,23 @@ class Bench:
                   *options, *self.executing(*words), **other)
 
     def both(self, name, parse, *words, more=(), kernels=measures.KERNELS):
-        """One turn: KERNELS at once, samples of what PARSE finds. A turn is whole or void."""
-        with concurrent.futures.ThreadPoolExecutor() as pool:
-            jobs = {kernel: pool.submit(self.machine, kernel, name, words, more)
-                    for kernel in kernels}
+        """One turn for run(): a machine for each of KERNELS, samples of what PARSE finds."""
+        self.waiting.append((parse, {kernel: (name, words, more) for kernel in kernels}))
+
+    def run(self):
+        """The turns that wait, two machines at a time. A turn is whole or void."""
+        turns, self.waiting = self.waiting, []
+        pool = concurrent.futures.ThreadPoolExecutor(len(measures.KERNELS))
+        try:
+            started = [(parse, {kernel: pool.submit(self.machine, kernel, *machine)
+                                for kernel, machine in machines.items()})
+                       for parse, machines in turns]
+            for parse, jobs in started:
+                self.collect(parse, jobs)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def collect(self, parse, jobs):
         try:
             found = {kernel: parse(job.result()) for kernel, job in jobs.items()}
         except pair.PairError as error:
@@ -303,7 +318,8 @@ def cost(bench):
         for order, (_, scattered) in measures.CLASSIC.items():
             bench.both(f"cost-{order}-{turn}",
                        lambda values, order=order: classic_values(values, order),
-                       *words, "--lru", "classic", "--scattered", str(scattered), more=[COST])
+                       *words, *SMALLER, "--lru", "classic", "--scattered", str(scattered),
+                       more=[COST])
 
 
 def event_values(values):
@@ -503,6 +519,7 @@ def main():
         for group, usual in chosen:
             print(f"bench: {group.__doc__} (usually {usual} min)", flush=True)
             group(bench)
+            bench.run()
             bench.save()
         report(bench, names)
     except (pair.PairError, initramfs.MissingError, gnuplot.PictureError) as error:

@@ -228,12 +228,18 @@ class Turns(unittest.TestCase):
         self.bench.fail = fail
         with contextlib.redirect_stdout(io.StringIO()):
             self.bench.both("run", dict)
+            self.bench.run()
 
     def test_a_turn_is_whole_or_void(self):
         self.turn("ours")
         self.assertEqual(self.bench.samples.values, {})
         self.assertEqual(self.bench.faults, ["ours run failed"])
         self.turn()
+        self.assertEqual(self.bench.samples.of("x.y"), [[1], [1], []])
+
+    def test_a_turn_runs_once(self):
+        self.turn()
+        self.bench.run()
         self.assertEqual(self.bench.samples.of("x.y"), [[1], [1], []])
 
     def loaded(self, kernels, groups):
