@@ -36,11 +36,12 @@ static const struct {
 	{ "tmpfs", "/tmp" },
 };
 
+/* mn.restart=1: a kernel without ACPI cannot power off, and to restart ends the emulator too. */
 static void __attribute__((noreturn)) power_off(int status)
 {
 	(void)status;
 	sync();
-	reboot(RB_POWER_OFF);
+	reboot(param_number("restart", 0) ? RB_AUTOBOOT : RB_POWER_OFF);
 	for (;;)
 		pause();
 }
