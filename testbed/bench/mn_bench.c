@@ -14,7 +14,10 @@
 #include <linux/mutex.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <linux/tracepoint.h>
 #include <linux/uaccess.h>
+
+#include <trace/events/kmem.h>
 
 #include "mn_bench.h"
 
@@ -211,6 +214,59 @@ static int make_sections(struct mnb *b, unsigned long arg)
 	return 0;
 }
 
+/* What one task allocates. */
+struct scales {
+	struct task_struct *task;
+	u64 bytes;
+};
+
+static void weigh_kmalloc(void *data, unsigned long from, const void *object, size_t asked,
+			  size_t given, gfp_t gfp, int node)
+{
+	struct scales *scales = data;
+
+	if (scales->task == current)
+		scales->bytes += given;
+}
+
+static void weigh_cache(void *data, unsigned long from, const void *object,
+			struct kmem_cache *cache, gfp_t gfp, int node)
+{
+	struct scales *scales = data;
+
+	if (scales->task == current)
+		scales->bytes += kmem_cache_size(cache);
+}
+
+static int weigh(struct mnb *b, unsigned long arg)
+{
+	struct mnb_weighed __user *weighed = (void __user *)arg;
+	struct scales scales = { .task = current };
+	struct mnb_weighed want;
+	int ret;
+
+	if (copy_from_user(&want, weighed, sizeof(want)))
+		return -EFAULT;
+	if (want.command != MNB_SUBSCRIBE && want.command != MNB_INSERT)
+		return -EINVAL;
+	ret = register_trace_kmalloc(weigh_kmalloc, &scales);
+	if (ret)
+		return ret;
+	ret = register_trace_kmem_cache_alloc(weigh_cache, &scales);
+	if (!ret) {
+		scales.bytes = 0;
+		ret = want.command == MNB_INSERT ? insert_extra(b, want.argument) :
+						   subscribe(b, &empty_ops);
+		want.bytes = scales.bytes;
+		unregister_trace_kmem_cache_alloc(weigh_cache, &scales);
+	}
+	unregister_trace_kmalloc(weigh_kmalloc, &scales);
+	tracepoint_synchronize_unregister();
+	if (!ret && copy_to_user(weighed, &want, sizeof(want)))
+		ret = -EFAULT;
+	return ret;
+}
+
 static int tell_sizes(unsigned long arg)
 {
 	struct mnb_sizes sizes = {
@@ -252,6 +308,8 @@ static long mnb_ioctl(struct file *file, unsigned int command, unsigned long arg
 		return insert_extra(b, arg);
 	case MNB_REMOVE:
 		return remove_extra(b);
+	case MNB_WEIGH:
+		return weigh(b, arg);
 	case MNB_CLEAR:
 		clear_intervals(b);
 		return 0;

@@ -23,6 +23,11 @@ struct mnb_sizes {
 	__u64 mm, subscription, interval;
 };
 
+struct mnb_weighed {
+	__u64 command, argument;	/* MNB_SUBSCRIBE or MNB_INSERT */
+	__u64 bytes;		/* that were allocated to carry it out */
+};
+
 #define MNB_NOTHING	_IO('m', 0)
 #define MNB_SUBSCRIBE	_IO('m', 1)		/* one more, with empty callbacks */
 #define MNB_SLEEPY	_IO('m', 2)		/* one more, that sleeps a second */
@@ -33,5 +38,6 @@ struct mnb_sizes {
 #define MNB_CLEAR	_IO('m', 7)		/* all of MNB_INTERVALS */
 #define MNB_SIZES	_IOR('m', 8, struct mnb_sizes)
 #define MNB_SECTIONS	_IOW('m', 9, struct mnb_sections)	/* of random pages */
+#define MNB_WEIGH	_IOWR('m', 10, struct mnb_weighed)
 
 #endif

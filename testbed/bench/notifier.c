@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -12,13 +11,11 @@
 
 #include "cost.h"
 #include "device.h"
-#include "file.h"
 #include "mn_bench.h"
 #include "report.h"
 
 #define TIMES 301
 #define MANY 100000ul		/* intervals */
-#define PROCESSES 500
 
 static uint64_t cost[TIMES];
 static char *area;		/* room for MANY intervals and the gaps between them */
@@ -168,66 +165,31 @@ static void measure_unregister(void *argument)
 	close(fd);
 }
 
-static long slab_bytes(void)
+/* Bytes that are allocated for the first subscription of a process. */
+static void weigh_subscription(void *argument)
 {
-	static const char *const names[] = { "nr_slab_unreclaimable ", "nr_slab_reclaimable " };
-	long pages = 0;
-	char *text;
+	struct mnb_weighed weighed = { .command = MNB_SUBSCRIBE };
 
-	/* Folds what each CPU counted. */
-	if (file_write("/proc/sys/vm/stat_refresh", "1"))
-		report_error("/proc/sys/vm/stat_refresh cannot be written");
-	text = file_load("/proc/vmstat");
-	for (size_t i = 0; text && i < 2; i++) {
-		const char *at = strstr(text, names[i]);
-
-		if (!at)
-			report_error("/proc/vmstat has no %s", names[i]);
-		pages += atol(at + strlen(names[i]));
-	}
-	free(text);
-	return pages * PAGE + meminfo_kb("Percpu:") * 1024;
-}
-
-static void only_open(void *argument)
-{
 	(void)argument;
-	device_open();
+	device_ask(device_open(), MNB_WEIGH, (uintptr_t)&weighed);
+	report_number("memory", "with_subscription", weighed.bytes);
 }
 
-static void with_subscription(void *argument)
+static void weigh_interval(void *argument)
 {
+	struct mnb_weighed weighed = { .command = MNB_INSERT, .argument = (uintptr_t)area };
+
 	(void)argument;
-	device_ask(device_open(), MNB_SUBSCRIBE, 0);
-}
-
-static void with_interval(void *argument)
-{
-	(void)argument;
-	device_ask(device_open(), MNB_INSERT, (unsigned long)area);
-}
-
-/* Bytes of kernel memory that a process takes; none is given back in between. */
-static long memory_of(void (*work)(void *argument), int *child)
-{
-	long before = slab_bytes();
-
-	for (size_t i = 0; i < PROCESSES; i++)
-		child[i] = child_start(work, NULL);
-	return (slab_bytes() - before) / PROCESSES;
+	device_ask(device_open(), MNB_WEIGH, (uintptr_t)&weighed);
+	report_number("memory", "with_interval", weighed.bytes);
 }
 
 static void measure_memory(void)
 {
-	static int children[3][PROCESSES];
-	long open = memory_of(only_open, children[0]);
 	struct mnb_sizes sizes;
 
-	report_number("memory", "with_subscription",
-		      memory_of(with_subscription, children[1]) - open);
-	report_number("memory", "with_interval", memory_of(with_interval, children[2]) - open);
-	for (size_t i = 0; i < 3 * PROCESSES; i++)
-		child_end(children[i / PROCESSES][i % PROCESSES]);
+	in_child(weigh_subscription, NULL);
+	in_child(weigh_interval, NULL);
 	device_ask(device_open(), MNB_SIZES, (uintptr_t)&sizes);
 	report_number("memory", "mm", sizes.mm);
 	report_number("memory", "subscription", sizes.subscription);
