@@ -200,7 +200,7 @@ peers: tree mainline ## The kernel's own suites on mainline and on ours, side by
 	@$(bed)/deps $(BUILD) $(libraries)
 	@$(py) $(bed)/peers/peers.py $(BUILD) $(TESTS)
 
-bench: tree mainline ## Mainline against ours, measured: table, CSV, SVG (an hour the first time; MEASURES="guest smp hold cost events pages process vmas notifier parallel" TURNS=)
+bench: tree mainline ## Mainline against ours, measured: table, CSV, SVG (an hour the first time; MEASURES="guest smp work hold cost events pages process vmas notifier parallel" TURNS=)
 	@$(bed)/deps $(BUILD) gnuplot-nox
 	@$(py) $(bed)/bench/bench.py $(BUILD) $(MEASURES) $(call opt,TURNS,--turns)
 

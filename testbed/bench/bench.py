@@ -3,9 +3,10 @@
 """Mainline against ours, measured: bench.py BUILD [GROUP...]
 
 Both kernels are built with one configuration and one compiler, and run by turns
-in machines with one CPU whose nanoseconds are its instructions, so that neither
+in machines whose nanoseconds are the instructions of their CPUs, so that neither
 the load of this computer nor its speed counts (but for a guest that swaps to a
-disk). Writes a table, BUILD/bench/bench.csv and BUILD/bench/bench.svg.
+disk, and for what is timed). Writes a table, BUILD/bench/bench.csv and
+BUILD/bench/bench.svg.
 """
 import concurrent.futures
 import contextlib
@@ -41,12 +42,21 @@ RETRY = "mn_retry.ko"
 COST = "mn_cost.ko"
 MODULES = (MODULE, HOLD, RETRY, COST)
 # What a page table holds besides must not depend on where memory lies.
-MACHINE = ["--icount", "--limit", "1800", "--kernel-arg", "norandmaps"]
+MACHINE = ["--limit", "1800", "--kernel-arg", "norandmaps"]
+COUNTED = ["--icount"]
+# A thread of the emulator for each CPU: what waits for another CPU takes time.
+TIMED = ["--accel", "tcg,thread=multi"]
+# QEMU 7.2 with several threads can run into a breakpoint of the kernel, of those that
+# it patches itself with, when it is gone already.
+LOST_BREAKPOINT = "Oops: int3"
+ATTEMPTS = 4
 GUEST = ["--job", "small-guest", "--host-mb", "160", "--guest-mb", "192", "--passes", "1",
          "--silence", "600"]
 # Of what is counted and not compared with these: less to wait for.
 SMALLER = ["--host-mb", "128", "--guest-mb", "152"]
 SMALL = [*GUEST, *SMALLER]
+# Turns of what is timed, for each of the others. Four CPUs are more than many computers have.
+TIMES = {2: 2, 4: 1}
 # What reclaim needs itself while pages wait for the disk.
 SWAPS = {"zram": [], "disk": ["--write", "/proc/sys/vm/min_free_kbytes:8192"]}
 PROGRAMS = {"process": ["process.c", "cost.c"], "pages": ["pages.c", "cost.c"],
@@ -93,6 +103,8 @@ class Bench:
 
     def __init__(self, build, kernels, turns):
         self.build, self.kernels, self.turns = build, kernels, turns
+        # Of what hardly changes from turn to turn.
+        self.fewer = max(1, turns // 2)
         self.out = os.path.join(build, "bench")
         self.samples = measures.Samples()
         self.waiting = []           # (parse, {kernel: machine's arguments}) of a turn
@@ -125,6 +137,18 @@ class Bench:
 
     def machine(self, kernel, name, words, more):
         """Values that one run in the machine reports; MORE: modules beside KVM's."""
+        for _ in range(ATTEMPTS):
+            results, why = self.attempt(kernel, name, words, more)
+            if not why:
+                return results["values"]
+            if LOST_BREAKPOINT not in why:
+                break
+            print(f"bench: {kernel}: {name}: the emulator lost a breakpoint, again", flush=True)
+        raise pair.PairError(f"The run {name} of {kernel} failed ({why}); see "
+                             f"{os.path.join(self.out, 'run', kernel, name)}/run.log.")
+
+    def attempt(self, kernel, name, words, more):
+        """One run: its results, and what went wrong."""
         more = {module: self.module(kernel, module) for module in more}
         loaded = [] if kernel == measures.LIMIT else modules(self.kernels[kernel], more)
         out = os.path.join(self.out, "run", kernel, name)
@@ -141,10 +165,10 @@ class Bench:
             results = json.load(file)
         if code or not results:
             why = results.get("values", {}).get("error") or "; ".join(results.get("faults", []))
-            raise pair.PairError(f"The run {name} of {kernel} failed ({why}); see {out}/run.log.")
+            return results, why or f"it ended with {code}"
         self.log.append((f"{kernel} {name}", os.getloadavg()[0], results["seconds"]))
         print(f"bench: {kernel}: {name}: {results['seconds']:.0f} s", flush=True)
-        return results["values"]
+        return results, None
 
     def executing(self, *words):
         """Options of run.py that run a program of ours."""
@@ -156,14 +180,15 @@ class Bench:
         self.both(name, parse, "--job", "exec", "--host-mb", memory, "--swap", "none",
                   *options, *self.executing(*words), **other)
 
-    def both(self, name, parse, *words, more=(), kernels=measures.KERNELS):
+    def both(self, name, parse, *words, more=(), kernels=measures.KERNELS, clock=COUNTED):
         """One turn for run(): a machine for each of KERNELS, samples of what PARSE finds."""
-        self.waiting.append((parse, {kernel: (name, words, more) for kernel in kernels}))
+        self.waiting.append((parse, {kernel: (name, [*clock, *words], more)
+                                     for kernel in kernels}))
 
-    def run(self):
-        """The turns that wait, two machines at a time. A turn is whole or void."""
+    def run(self, machines_at_once):
+        """The turns that wait. A turn is whole or void."""
         turns, self.waiting = self.waiting, []
-        pool = concurrent.futures.ThreadPoolExecutor(len(measures.KERNELS))
+        pool = concurrent.futures.ThreadPoolExecutor(machines_at_once)
         try:
             started = [(parse, {kernel: pool.submit(self.machine, kernel, *machine)
                                 for kernel, machine in machines.items()})
@@ -252,10 +277,21 @@ def smp_values(values, cpus):
 
 def smp(bench):
     """The same with several CPUs, each with a vCPU"""
-    for turn in range(1, bench.turns + 1):
+    for turn in range(1, bench.fewer + 1):
         for cpus in measures.CPUS:
             bench.both(f"smp-{cpus}-{turn}", lambda values, cpus=cpus: smp_values(values, cpus),
                        *GUEST, "--seed", str(turn), "--cpus", str(cpus), "--vcpus", str(cpus))
+
+
+def work(bench):
+    """The same with a thread of the emulator for each CPU, timed"""
+    for turn in range(1, max(TIMES.values()) * bench.turns + 1):
+        for cpus in (cpus for cpus, times in TIMES.items() if turn <= times * bench.turns):
+            bench.both(f"work-{cpus}-{turn}", lambda values, cpus=cpus: {
+                f"work.{cpus}": numbers(values)["time.elapsed_ns"] /
+                                numbers(values)["sum.pages_verified"]},
+                *SMALL, "--seed", str(turn), "--cpus", str(cpus), "--vcpus", str(cpus),
+                kernels=measures.KERNELS[::1 if turn % 2 else -1], clock=TIMED)
 
 
 def hold_values(values, cpus):
@@ -312,7 +348,7 @@ def classic_values(values, order):
 
 def cost(bench):
     """The same with probes: what the notifiers take"""
-    for turn in range(1, bench.turns + 1):
+    for turn in range(1, bench.fewer + 1):
         words = [*GUEST, "--seed", str(turn),
                  "--write", "/proc/sys/debug/kprobes-optimization:0",
                  "--read", "/sys/kernel/debug/mn_cost"]
@@ -358,7 +394,7 @@ def retry_values(values):
 def events(bench):
     """The same with probes: locks and calls are counted"""
     probes = ",".join([LOCK + ":caller", *(name for names in PROBES.values() for name in names)])
-    for turn in range(1, bench.turns + 1):
+    for turn in range(1, bench.fewer + 1):
         bench.both(f"events-{turn}", lambda values: event_values(values) | retry_values(values),
                    *SMALL, "--seed", str(turn), "--probe", probes,
                    "--read", "/sys/kernel/debug/mn_retry", more=[RETRY])
@@ -373,7 +409,7 @@ def pages_values(values):
 
 def pages(bench):
     """Pages that a VM maps: reclaim, migration, copy-on-write, aging"""
-    for turn in range(1, bench.turns + 1):
+    for turn in range(1, bench.fewer + 1):
         bench.both(f"pages-{turn}", pages_values, *PAGES, *bench.executing("pages", "costs"))
         for name in measures.COUNTED:
             bench.both(f"pages-{name}-{turn}", lambda values, name=name: {
@@ -456,8 +492,8 @@ def parallel(bench):
 
 # A group of measures each, and its usual minutes on two cores. The first time "process"
 # builds a kernel.
-GROUPS = [(guest, 4), (smp, 5), (hold, 6), (cost, 6), (events, 2), (pages, 3), (process, 1),
-          (vmas, 1), (notifier, 1), (parallel, 2)]
+GROUPS = [(guest, 4), (smp, 3), (work, 8), (hold, 6), (cost, 3), (events, 1), (pages, 2),
+          (process, 1), (vmas, 1), (notifier, 1), (parallel, 2)]
 
 
 def report(bench, groups):
@@ -471,7 +507,7 @@ def report(bench, groups):
     print("\n" + "\n".join(lines) + f"\n\n{len(words)} measures: {count}")
     worst = max((load for _, load, _ in bench.log), default=0)
     print(f"{len(bench.log)} runs; load of this computer at most {worst:.1f}. It changes neither "
-          "instructions nor counts, except of a guest that swaps to a disk.")
+          "instructions nor counts, except of a guest that swaps to a disk; but times.")
     if unsteady := [row.measure.text for row in found if row.unsteady()]:
         print(f"Less steady than {100 * measures.STEADY:g} %: " + "; ".join(unsteady))
     for fault in bench.faults:
@@ -491,7 +527,9 @@ def arguments():
     parser.add_argument("build")
     parser.add_argument("groups", nargs="*", metavar="GROUP",
                         help="of " + ", ".join(group.__name__ for group, _ in GROUPS))
-    parser.add_argument("--turns", type=int, default=2, help="runs of each kernel (default 2)")
+    parser.add_argument("--turns", type=int, default=2,
+                        help="runs of each kernel (default 2); fewer of what hardly changes, "
+                             "more of what is timed")
     parser.add_argument("--mainline", metavar="DIR", help="a kernel that is built already")
     parser.add_argument("--ours", metavar="DIR", help="a kernel that is built already")
     args = parser.parse_args()
@@ -522,7 +560,7 @@ def main():
         for group, usual in chosen:
             print(f"bench: {group.__doc__} (usually {usual} min)", flush=True)
             group(bench)
-            bench.run()
+            bench.run(1 if group is work else len(measures.KERNELS))
             bench.save()
         report(bench, names)
     except (pair.PairError, initramfs.MissingError, gnuplot.PictureError) as error:

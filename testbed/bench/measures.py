@@ -139,6 +139,8 @@ MEASURES = [
     *guest("zram", 0.85),
     *guest("disk", 0.80),
     *(measure for cpus in CPUS for measure in smp(cpus)),
+    *(Measure(f"work.{cpus}", f"guest swapping, {cpus} vCPUs, {cpus} CPUs with a thread each: "
+                              "time a page that it reads", 1 / 1.2) for cpus in CPUS),
     *(measure for cpus in HELD for measure in hold(cpus)),
     *costs(),
     Measure("events.locks", "guest swapping: mmu_lock taken for writing, a page", 0.5),

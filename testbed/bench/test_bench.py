@@ -228,7 +228,7 @@ class Turns(unittest.TestCase):
         self.bench.fail = fail
         with contextlib.redirect_stdout(io.StringIO()):
             self.bench.both("run", dict)
-            self.bench.run()
+            self.bench.run(2)
 
     def test_a_turn_is_whole_or_void(self):
         self.turn("ours")
@@ -239,7 +239,7 @@ class Turns(unittest.TestCase):
 
     def test_a_turn_runs_once(self):
         self.turn()
-        self.bench.run()
+        self.bench.run(2)
         self.assertEqual(self.bench.samples.of("x.y"), [[1], [1], []])
 
     def loaded(self, kernels, groups):
@@ -258,6 +258,31 @@ class Turns(unittest.TestCase):
 
     def test_samples_that_are_measured_anew_are_not(self):
         self.assertEqual(self.loaded({"mainline": "a", "ours": "b"}, ["x"]), {})
+
+
+LOST = ({}, "3 splat lines in the console log, first: [    0.9] Oops: int3: 0000 [#1] SMP")
+
+
+class Attempts(unittest.TestCase):
+    def machine(self, *attempts):
+        one = bench.Bench("/nowhere", {"ours": "b"}, 1)
+        left = iter(attempts)
+        one.attempt = lambda *arguments: next(left)
+        with contextlib.redirect_stdout(io.StringIO()):
+            values = one.machine("ours", "work-2-1", [], [])
+        self.assertEqual(list(left), [])
+        return values
+
+    def test_a_lost_breakpoint_is_the_emulators(self):
+        self.assertEqual(self.machine(LOST, LOST, ({"values": {"x": "1"}}, None)), {"x": "1"})
+
+    def test_anything_else_is_not(self):
+        with self.assertRaisesRegex(pair.PairError, "work-2-1 of ours failed .Oops: 0000"):
+            self.machine(({}, "Oops: 0000"))
+
+    def test_attempts_end(self):
+        with self.assertRaisesRegex(pair.PairError, "int3"):
+            self.machine(*[LOST] * bench.ATTEMPTS)
 
 
 class Limits(unittest.TestCase):
