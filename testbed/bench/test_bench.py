@@ -264,12 +264,12 @@ LOST = ({}, "3 splat lines in the console log, first: [    0.9] Oops: int3: 0000
 
 
 class Attempts(unittest.TestCase):
-    def machine(self, *attempts):
+    def machine(self, *attempts, clock=bench.TIMED):
         one = bench.Bench("/nowhere", {"ours": "b"}, 1)
         left = iter(attempts)
         one.attempt = lambda *arguments: next(left)
         with contextlib.redirect_stdout(io.StringIO()):
-            values = one.machine("ours", "work-2-1", [], [])
+            values = one.machine("ours", "work-2-1", clock, [])
         self.assertEqual(list(left), [])
         return values
 
@@ -279,6 +279,10 @@ class Attempts(unittest.TestCase):
     def test_anything_else_is_not(self):
         with self.assertRaisesRegex(pair.PairError, "work-2-1 of ours failed .Oops: 0000"):
             self.machine(({}, "Oops: 0000"))
+
+    def test_one_thread_loses_none(self):
+        with self.assertRaisesRegex(pair.PairError, "int3"):
+            self.machine(LOST, clock=bench.COUNTED)
 
     def test_attempts_end(self):
         with self.assertRaisesRegex(pair.PairError, "int3"):
