@@ -165,31 +165,30 @@ static void measure_unregister(void *argument)
 	close(fd);
 }
 
+struct first {
+	const char *name;
+	struct mnb_weighed weighed;
+};
+
 /* Bytes that are allocated for the first subscription of a process. */
-static void weigh_subscription(void *argument)
+static void weigh(void *argument)
 {
-	struct mnb_weighed weighed = { .command = MNB_SUBSCRIBE };
+	struct first *first = argument;
 
-	(void)argument;
-	device_ask(device_open(), MNB_WEIGH, (uintptr_t)&weighed);
-	report_number("memory", "with_subscription", weighed.bytes);
-}
-
-static void weigh_interval(void *argument)
-{
-	struct mnb_weighed weighed = { .command = MNB_INSERT, .argument = (uintptr_t)area };
-
-	(void)argument;
-	device_ask(device_open(), MNB_WEIGH, (uintptr_t)&weighed);
-	report_number("memory", "with_interval", weighed.bytes);
+	device_ask(device_open(), MNB_WEIGH, (uintptr_t)&first->weighed);
+	report_number("memory", first->name, first->weighed.bytes);
 }
 
 static void measure_memory(void)
 {
+	struct first subscription = { "with_subscription", { .command = MNB_SUBSCRIBE } };
+	struct first interval = {
+		"with_interval", { .command = MNB_INSERT, .argument = (uintptr_t)area },
+	};
 	struct mnb_sizes sizes;
 
-	in_child(weigh_subscription, NULL);
-	in_child(weigh_interval, NULL);
+	in_child(weigh, &subscription);
+	in_child(weigh, &interval);
 	device_ask(device_open(), MNB_SIZES, (uintptr_t)&sizes);
 	report_number("memory", "mm", sizes.mm);
 	report_number("memory", "subscription", sizes.subscription);
