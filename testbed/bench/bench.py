@@ -98,6 +98,10 @@ def modules(kernel, more):
     return [*words, "--modules", ",".join("/" + name for name in wanted)]
 
 
+def is_timed(words):
+    return set(TIMED) <= set(words)
+
+
 class Bench:
     """Both kernels, and where results go."""
 
@@ -141,7 +145,7 @@ class Bench:
             results, why = self.attempt(kernel, name, words, more)
             if not why:
                 return results["values"]
-            if LOST_BREAKPOINT not in why or not set(TIMED) <= set(words):
+            if LOST_BREAKPOINT not in why or not is_timed(words):
                 break
             print(f"bench: {kernel}: {name}: the emulator lost a breakpoint, again", flush=True)
         raise pair.PairError(f"The run {name} of {kernel} failed ({why}); see "
@@ -185,10 +189,12 @@ class Bench:
         self.waiting.append((parse, {kernel: (name, [*clock, *words], more)
                                      for kernel in kernels}))
 
-    def run(self, machines_at_once):
-        """The turns that wait. A turn is whole or void."""
+    def run(self):
+        """The turns that wait, two machines at a time, or one if any is timed. A turn is
+        whole or void."""
         turns, self.waiting = self.waiting, []
-        pool = concurrent.futures.ThreadPoolExecutor(machines_at_once)
+        alone = any(is_timed(words) for _, machines in turns for _, words, _ in machines.values())
+        pool = concurrent.futures.ThreadPoolExecutor(1 if alone else len(measures.KERNELS))
         try:
             started = [(parse, {kernel: pool.submit(self.machine, kernel, *machine)
                                 for kernel, machine in machines.items()})
@@ -560,7 +566,7 @@ def main():
         for group, usual in chosen:
             print(f"bench: {group.__doc__} (usually {usual} min)", flush=True)
             group(bench)
-            bench.run(1 if group is work else len(measures.KERNELS))
+            bench.run()
             bench.save()
         report(bench, names)
     except (pair.PairError, initramfs.MissingError, gnuplot.PictureError) as error:

@@ -228,7 +228,7 @@ class Turns(unittest.TestCase):
         self.bench.fail = fail
         with contextlib.redirect_stdout(io.StringIO()):
             self.bench.both("run", dict)
-            self.bench.run(2)
+            self.bench.run()
 
     def test_a_turn_is_whole_or_void(self):
         self.turn("ours")
@@ -239,7 +239,7 @@ class Turns(unittest.TestCase):
 
     def test_a_turn_runs_once(self):
         self.turn()
-        self.bench.run(2)
+        self.bench.run()
         self.assertEqual(self.bench.samples.of("x.y"), [[1], [1], []])
 
     def loaded(self, kernels, groups):
