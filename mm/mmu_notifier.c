@@ -138,9 +138,27 @@ mn_walk_begin(struct mmu_notifier_subscriptions *subs)
 	}
 }
 
+/* For one who waits at a time, or both counters were in use. */
+static void mn_claim_counters(struct mmu_notifier_subscriptions *subs)
+{
+	guard(spinlock)(&subs->lock);
+
+	wait_var_event_spinlock(&subs->heard,
+				!(subs->heard & MN_WAITS_FOR_WALKS), &subs->lock);
+	WRITE_ONCE(subs->heard, subs->heard | MN_WAITS_FOR_WALKS);
+}
+
+static void mn_release_counters(struct mmu_notifier_subscriptions *subs)
+{
+	guard(spinlock)(&subs->lock);
+
+	WRITE_ONCE(subs->heard, subs->heard & ~MN_WAITS_FOR_WALKS);
+	wake_up_var_locked(&subs->heard, &subs->lock);
+}
+
 /*
- * Wait for the walks that may stand on what the caller has unlinked. With the
- * lock held all walks are on the current counter. Those that begin after that
+ * Wait for the walks that may stand on what the caller has unlinked. When nobody
+ * else waits all walks are on the current counter. Those that begin after that
  * has changed do not delay it, but for a moment the ones that had read the old
  * pointer.
  */
@@ -149,7 +167,7 @@ static void mn_wait_walks(struct mmu_notifier_subscriptions *subs)
 	atomic_t *old, *new;
 
 	might_sleep();
-	guard(mutex)(&subs->count_lock);
+	mn_claim_counters(subs);
 
 	old = subs->count;
 	new = &subs->counts[old == subs->counts];
@@ -167,6 +185,7 @@ static void mn_wait_walks(struct mmu_notifier_subscriptions *subs)
 		wait_var_event(old, !atomic_read(old));
 		smp_acquire__after_ctrl_dep();
 	}
+	mn_release_counters(subs);
 }
 
 static struct mmu_notifier *mn_entry(const struct hlist_node *node)
@@ -240,7 +259,7 @@ static unsigned int mn_heard_flags(const struct mmu_notifier_ops *ops)
 }
 
 /*
- * May there be anybody who hears the section? Flags are never taken back, so the
+ * May there be anybody who hears the section? These are never taken back, so the
  * end does not miss whom the start called; one that is new since then is
  * younger than the section.
  */
@@ -1171,7 +1190,6 @@ mmu_notifier_subscriptions_get(struct mm_struct *mm)
 		return NULL;
 	INIT_HLIST_HEAD(&subs->list);
 	spin_lock_init(&subs->lock);
-	mutex_init(&subs->count_lock);
 	subs->count = subs->counts;
 	atomic_set(subs->count, 1);
 	INIT_WORK(&subs->put_work, mn_put_work);

@@ -10,7 +10,6 @@
 #include <linux/list.h>
 #include <linux/llist.h>
 #include <linux/mmu_notifier.h>
-#include <linux/mutex.h>
 #include <linux/sched.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
@@ -19,10 +18,11 @@ struct mm_struct;
 struct mmu_interval_subscriptions;
 
 /*
- * In mmu_notifier_subscriptions::heard, if there has ever been a subscription that
- * follows the TLB of the CPU, or that tells accessed bits for one page at a time
- * only.
+ * In mmu_notifier_subscriptions::heard: somebody waits for walks; there has ever
+ * been a subscription that follows the TLB of the CPU, or one that tells accessed
+ * bits for one page at a time only.
  */
+#define MN_WAITS_FOR_WALKS	BIT(29)
 #define MN_HEARS_CPU_TLB	BIT(30)
 #define MN_YOUNG_BY_PAGE	BIT(31)
 
@@ -55,8 +55,7 @@ struct mmu_notifier_debug {
  *	that hears such sections, and MN_*
  * @counts: walks that call callbacks that may sleep; the one for new walks is one
  *	higher
- * @count: the one for new walks; changed under @count_lock
- * @count_lock: one wait for walks at a time
+ * @count: the one for new walks; changed by who has set %MN_WAITS_FOR_WALKS
  * @lock: protects changes of @list, @stamp, @heard, and mmu_notifier::users
  * @mm: the address space that points here
  * @put: what mmu_notifier_put() gave up
@@ -73,7 +72,6 @@ struct mmu_notifier_subscriptions {
 	atomic_t counts[2];
 	unsigned int heard;
 	spinlock_t lock;	/* changes of list, stamp, heard, users */
-	struct mutex count_lock;	/* changes of count */
 	struct mm_struct *mm;
 	struct llist_head put;
 	struct work_struct put_work;

@@ -236,6 +236,31 @@ static void walk_looks_again_test(struct kunit *test)
 	expect_waits(test, next, gate, walk);
 }
 
+/* There are two counters: who leaves while another one waits for a walk waits, too. */
+static void two_leave_test(struct kunit *test)
+{
+	struct mm_struct *mm = mnk_mm(test);
+	struct mnk_sub *first = mnk_subscribe(test, mm, &mnk_range_ops);
+	struct mnk_sub *second = mnk_subscribe(test, mm, &mnk_range_ops);
+	struct mnk_sub *busy = mnk_subscribe(test, mm, &mnk_range_ops);
+	struct mnk_gate *gate = mnk_gate_arm(test, busy, MNK_START);
+	struct mmu_notifier_subscriptions *subs = mm->notifier_subscriptions;
+	struct mnk_thread *walk, *leave[2];
+	atomic_t *old = subs->count;
+
+	walk = mnk_thread_run(test, mnk_section_thread, mm);
+	mnk_gate_wait(test, gate);
+	leave[0] = unregister_run(test, first);
+	mnk_wait_for(test, READ_ONCE(subs->count) != old);
+	leave[1] = unregister_run(test, second);
+	mnk_expect_blocked(test, leave[1]);
+	mnk_expect_blocked(test, leave[0]);
+	mnk_gate_open(gate);
+	mnk_thread_join(test, leave[0]);
+	mnk_thread_join(test, leave[1]);
+	mnk_thread_join(test, walk);
+}
+
 static void section_later(struct order *o)
 {
 	mnk_section_thread(o->mm);
@@ -351,6 +376,7 @@ static struct kunit_case order_cases[] = {
 	KUNIT_CASE(heard_until_unregistered_test),
 	KUNIT_CASE(heard_until_exit_test),
 	KUNIT_CASE(walk_looks_again_test),
+	KUNIT_CASE(two_leave_test),
 	KUNIT_CASE(switch_before_look_test),
 	KUNIT_CASE(read_before_look_test),
 	{ }

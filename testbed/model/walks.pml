@@ -48,7 +48,7 @@ mmu_notifier sub[WAITERS + 1];
 byte list;
 byte count;			/* which of the counters is the current one */
 byte counts[2];
-bool count_lock;
+bool subs_waiting;
 
 /* The counter that is waited for, from the change of the pointer on. */
 byte waited = NONE;
@@ -227,7 +227,7 @@ inline change_counter()
 inline mn_wait_walks()
 {
 #ifndef NO_MUTEX
-	atomic { !count_lock; count_lock = true }
+	atomic { !subs_waiting; subs_waiting = true }
 #endif
 	old = count;
 	counts[1 - old]++;
@@ -254,7 +254,7 @@ inline mn_wait_walks()
 #endif
 	:: else -> read = sub[me].visible
 	fi;
-	d_step { waited = NONE; count_lock = false }
+	d_step { waited = NONE; subs_waiting = false }
 }
 
 proctype waiter(byte me)

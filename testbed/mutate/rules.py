@@ -126,6 +126,8 @@ RULES = [
     (CORE, UNREGISTER, "mn_release(subscription, mm); mn_wait_callbacks(subs); "
      "mn_unlink(subs, subscription);"),
     (CORE, "mn_wait_walks(subs);", NOTHING),
+    (CORE, "mn_claim_counters(subs);", NOTHING),
+    (CORE, "wake_up_var_locked(&subs->heard, &subs->lock);", NOTHING),
     (CORE, "synchronize_rcu();", NOTHING),
     # Who waits for walks, and walks.
     (CORE, WAIT, WAIT.replace("wait_var_event(old, !atomic_read(old));", "")),
