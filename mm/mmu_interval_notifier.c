@@ -481,8 +481,8 @@ static noinline int mi_invalidate(struct mmu_interval_notifier *sub,
 }
 
 /* Calls the intervals that @range hits, from @node on; unlocks the lane. */
-static noinline int mi_hit(struct interval_tree_node *node,
-			   struct mmu_notifier_range *range)
+static __always_inline int mi_hit(struct interval_tree_node *node,
+				  struct mmu_notifier_range *range)
 	__releases(&range->lane->lock)
 {
 	struct mmu_interval_lane *lane = range->lane;
