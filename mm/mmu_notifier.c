@@ -681,6 +681,7 @@ enum mn_young_op {
 	MN_CLEAR_FLUSH_YOUNG,
 	MN_TEST_YOUNG_PAGES,
 	MN_CLEAR_YOUNG_PAGES,
+	MN_CLEAR_YOUNG_LIST,
 };
 
 static bool mn_call_young(struct mmu_notifier *sub, struct mm_struct *mm,
@@ -742,6 +743,27 @@ static void mn_clear_young_pages(struct mmu_notifier *sub, struct mm_struct *mm,
 	for_each_set_bit(i, pages, nr_pages) {
 		address = start + i * PAGE_SIZE;
 		mn_ops(sub)->clear_young(sub, mm, address, address + PAGE_SIZE);
+	}
+}
+
+/* Without clear_young_list: a call for those that follow each other in one window. */
+static void mn_clear_young_list(struct mmu_notifier *sub, struct mm_struct *mm,
+				const unsigned long *addresses,
+				unsigned int nr_pages)
+{
+	const unsigned long size = BITS_PER_LONG * PAGE_SIZE;
+	unsigned long start, pages;
+	unsigned int i = 0;
+
+	if (sub->ops->clear_young_list) {
+		mn_ops(sub)->clear_young_list(sub, mm, addresses, nr_pages);
+		return;
+	}
+	while (i < nr_pages) {
+		start = round_down(addresses[i], size);
+		for (pages = 0; i < nr_pages && addresses[i] - start < size; i++)
+			pages |= BIT((addresses[i] - start) >> PAGE_SHIFT);
+		mn_clear_young_pages(sub, mm, start, BITS_PER_LONG, &pages);
 	}
 }
 
@@ -877,6 +899,31 @@ void __mmu_notifier_clear_young_pages(struct mm_struct *mm, unsigned long start,
 				 MN_CLEAR_YOUNG_PAGES, true);
 }
 
+/**
+ * __mmu_notifier_clear_young_list - tell every subscriber what to clear
+ * @mm: the address space
+ * @addresses: of the pages, in any order
+ * @nr_pages: number of pages, not 0
+ *
+ * Context: any. Does not sleep.
+ */
+void __mmu_notifier_clear_young_list(struct mm_struct *mm,
+				     const unsigned long *addresses,
+				     unsigned int nr_pages)
+{
+	struct mmu_notifier_subscriptions *subs =
+		READ_ONCE(mm->notifier_subscriptions);
+	struct mmu_notifier *sub;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(sub, &subs->list, hlist)
+		mn_clear_young_list(sub, mm, addresses, nr_pages);
+	rcu_read_unlock();
+	/* One event: the first of the pages. */
+	trace_mmu_notifier_young(mm, addresses[0], addresses[0] + PAGE_SIZE,
+				 MN_CLEAR_YOUNG_LIST, true);
+}
+
 /* Clear what was taken for accessed, all at once. */
 static void secondary_window_clear_taken(struct secondary_window *window)
 {
@@ -886,18 +933,44 @@ static void secondary_window_clear_taken(struct secondary_window *window)
 	window->taken = 0;
 }
 
+static void secondary_window_clear_listed(struct secondary_window *window)
+{
+	struct secondary_list *list = window->list;
+
+	if (list->nr)
+		mmu_notifier_clear_young_list(window->held, list->addresses,
+					      list->nr);
+	list->nr = 0;
+}
+
 /*
  * The process may exit before the batch ends. One is held, the first: it cannot
  * be dropped for another under a page table lock, and folios that reclaim takes
  * together are of one group, so most often of one process that has a guest.
  */
-static bool secondary_window_hold(struct secondary_window *window)
+static bool secondary_window_hold(struct secondary_window *window,
+				  struct mm_struct *mm)
 {
 	if (!window->held) {
-		mmgrab(window->mm);
-		window->held = window->mm;
+		mmgrab(mm);
+		window->held = mm;
 	}
-	return window->held == window->mm;
+	return window->held == mm;
+}
+
+/* Nobody wants to know: it is enough to clear later. */
+static bool secondary_window_clear_unasked(struct secondary_window *window,
+					   struct mm_struct *mm,
+					   unsigned long addr)
+{
+	struct secondary_list *list = window->list;
+
+	if (!secondary_window_hold(window, mm))
+		return false;
+	if (list->nr == ARRAY_SIZE(list->addresses))
+		secondary_window_clear_listed(window);
+	list->addresses[list->nr++] = addr;
+	return true;
 }
 
 /**
@@ -914,6 +987,9 @@ static bool secondary_window_hold(struct secondary_window *window)
  * window is looked at or the batch ends. An access before that counts as the one
  * that was found; later ones are found by the next batch.
  *
+ * In a batch of secondary_list_begin() nobody is asked: the page is not young, and
+ * cleared with the others that the batch comes by.
+ *
  * Context: page table lock held, secondary_window_end() follows.
  *
  * Return: true if it has; its accessed state is clear now, or is going to be.
@@ -924,6 +1000,9 @@ bool __secondary_window_clear_young(struct secondary_window *window,
 	unsigned long start = round_down(addr, BITS_PER_LONG * PAGE_SIZE);
 	unsigned long page = BIT((addr - start) >> PAGE_SHIFT);
 	bool alone = false;
+
+	if (window->list && secondary_window_clear_unasked(window, mm, addr))
+		return false;
 
 	if (window->mm == mm && window->start == start) {
 		window->several = true;
@@ -949,7 +1028,7 @@ bool __secondary_window_clear_young(struct secondary_window *window,
 
 	/* Whoever looks at it once more in this batch does not find it young. */
 	window->young &= ~page;
-	if (!secondary_window_hold(window))
+	if (!secondary_window_hold(window, mm))
 		return mmu_notifier_clear_young(mm, addr, addr + PAGE_SIZE);
 	window->taken |= page;
 	return true;
@@ -964,6 +1043,9 @@ bool __secondary_window_clear_young(struct secondary_window *window,
 void __secondary_window_end(struct secondary_window *window)
 {
 	secondary_window_clear_taken(window);
+	if (window->list)
+		secondary_window_clear_listed(window);
+	window->list = NULL;
 	window->mm = NULL;
 	if (window->held)
 		mmdrop(window->held);
@@ -1158,6 +1240,8 @@ static int mn_check(const struct mmu_notifier *sub, const struct mm_struct *mm)
 
 	/* What one of them finds young, the other has to clear. */
 	if (!ops->test_young_pages != !ops->clear_young_pages)
+		return -EINVAL;
+	if (ops->clear_young_list && !ops->clear_young_pages)
 		return -EINVAL;
 
 	/* What one of them leaves in the hardware, the other has to flush. */

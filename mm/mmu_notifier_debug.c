@@ -326,6 +326,18 @@ static void mn_watch_clear_young_pages(struct mmu_notifier *sub,
 	mn_called(&call, false);
 }
 
+static void mn_watch_clear_young_list(struct mmu_notifier *sub,
+				      struct mm_struct *mm,
+				      const unsigned long *addresses,
+				      unsigned int nr_pages)
+{
+	MN_CALL(sub, sub->ops->clear_young_list, MN_YOUNG, addresses[0],
+		addresses[0] + PAGE_SIZE, "clear-list");
+
+	sub->ops->clear_young_list(sub, mm, addresses, nr_pages);
+	mn_called(&call, false);
+}
+
 static void mn_watch_flush(struct mmu_notifier *sub, struct mm_struct *mm,
 			   unsigned long start, unsigned long end)
 {
@@ -351,6 +363,7 @@ static const struct mmu_notifier_ops mn_watch_ops = {
 	.test_young = mn_watch_test_young,
 	.test_young_pages = mn_watch_test_young_pages,
 	.clear_young_pages = mn_watch_clear_young_pages,
+	.clear_young_list = mn_watch_clear_young_list,
 	.invalidate_page = mn_watch_page,
 	.invalidate_page_batched = mn_watch_page_batched,
 	.flush_batch = mn_watch_flush_batch,

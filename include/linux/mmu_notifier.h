@@ -133,6 +133,17 @@ struct mmu_notifier_ops {
 				  const unsigned long *pages);
 
 	/**
+	 * @clear_young_list: The same for the @nr_pages pages at @addresses,
+	 * in any order and not necessarily of one page table. For subscribers
+	 * with @clear_young_pages, which is called instead if this is missing.
+	 * Must not sleep.
+	 */
+	void (*clear_young_list)(struct mmu_notifier *subscription,
+				 struct mm_struct *mm,
+				 const unsigned long *addresses,
+				 unsigned int nr_pages);
+
+	/**
 	 * @invalidate_page: The entry that maps @nr_pages pages of one folio at
 	 * @address has just been cleared or, for %MMU_NOTIFY_PROTECTION_PAGE,
 	 * is about to come back without write permission. The page table lock
@@ -506,6 +517,9 @@ void __mmu_notifier_test_young_pages(struct mm_struct *mm, unsigned long start,
 void __mmu_notifier_clear_young_pages(struct mm_struct *mm, unsigned long start,
 				      unsigned int nr_pages,
 				      const unsigned long *pages);
+void __mmu_notifier_clear_young_list(struct mm_struct *mm,
+				     const unsigned long *addresses,
+				     unsigned int nr_pages);
 void __mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
 						   unsigned long start,
 						   unsigned long end);
@@ -984,6 +998,26 @@ mmu_notifier_clear_young_pages(struct mm_struct *mm, unsigned long start,
 }
 
 /**
+ * mmu_notifier_clear_young_list - clear the accessed state of scattered pages
+ * @mm: the address space
+ * @addresses: of the pages, in any order
+ * @nr_pages: number of pages
+ *
+ * Like mmu_notifier_clear_young_pages(), for callers that treat the pages alike
+ * whether they were accessed or not.
+ *
+ * Context: any; most often under no page table lock. Does not sleep.
+ */
+static __always_inline void
+mmu_notifier_clear_young_list(struct mm_struct *mm,
+			      const unsigned long *addresses,
+			      unsigned int nr_pages)
+{
+	if (mm_has_notifiers(mm))
+		__mmu_notifier_clear_young_list(mm, addresses, nr_pages);
+}
+
+/**
  * mmu_notifier_arch_invalidate_secondary_tlbs - the CPU flushes its TLB
  * @mm: the address space
  * @start: first address
@@ -1168,6 +1202,13 @@ static inline void
 mmu_notifier_clear_young_pages(struct mm_struct *mm, unsigned long start,
 			       unsigned int nr_pages,
 			       const unsigned long *pages)
+{
+}
+
+static inline void
+mmu_notifier_clear_young_list(struct mm_struct *mm,
+			      const unsigned long *addresses,
+			      unsigned int nr_pages)
 {
 }
 

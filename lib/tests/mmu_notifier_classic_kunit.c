@@ -286,6 +286,106 @@ static void hold_test(struct kunit *test)
 	classic_exit(test);
 }
 
+static struct mnk_call listed(unsigned long start, unsigned long end)
+{
+	return CALL_PLAIN(MNK_CLEAR_YOUNG_LIST, start, end);
+}
+
+/*
+ * If nothing depends on the answer nobody is asked, and what reclaim came by is
+ * cleared when the batch ends. The next batch asks again.
+ */
+static void unasked_test(struct kunit *test)
+{
+	struct classic *c = classic_prepare(test);
+	const unsigned long pages[] = {
+		page_at(c, 0, 0), page_at(c, 1, 3), page_at(c, 0, 1), page_at(c, 1, 4),
+	};
+	struct secondary_list list;
+
+	c->sub->young = true;
+	c->sub->young_pages = ULONG_MAX;
+	secondary_list_begin(&list);
+	KUNIT_EXPECT_EQ(test, 0, age(test, c, 0, 0));
+	KUNIT_EXPECT_EQ(test, 0, age(test, c, 1, 3));
+	KUNIT_EXPECT_EQ(test, 0, age(test, c, 0, 1));
+	KUNIT_EXPECT_EQ(test, 0, age(test, c, 1, 4));
+	mnk_expect_silence(test, c->sub);
+	secondary_window_end();
+	MNK_EXPECT(test, c->sub, listed(pages[0], pages[3] + PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, c->sub->nr_listed, ARRAY_SIZE(pages));
+	KUNIT_EXPECT_MEMEQ(test, c->sub->listed, pages, sizeof(pages));
+
+	KUNIT_EXPECT_EQ(test, 1, age(test, c, 0, 2));
+	MNK_EXPECT(test, c->sub, alone(c, 0, 2));
+	classic_exit(test);
+	mnk_expect_silence(test, c->sub);
+}
+
+/* Nothing that is looked at is nothing to clear. */
+static void unasked_none_test(struct kunit *test)
+{
+	struct classic *c = classic_prepare(test);
+	struct secondary_list list;
+
+	secondary_list_begin(&list);
+	classic_exit(test);
+	mnk_expect_silence(test, c->sub);
+}
+
+/* More pages than a batch has folios: folios that several processes map. */
+static void unasked_many_test(struct kunit *test)
+{
+	struct classic *c = classic_prepare(test);
+	struct secondary_list list;
+	int i;
+
+	secondary_list_begin(&list);
+	for (i = 0; i <= SWAP_CLUSTER_MAX; i++)
+		age(test, c, 0, i % NR_PAGES);
+	KUNIT_EXPECT_EQ(test, c->sub->nr_listed, SWAP_CLUSTER_MAX);
+	MNK_EXPECT(test, c->sub, listed(page_at(c, 0, 0), page_at(c, 0, 2)));
+	classic_exit(test);
+	KUNIT_EXPECT_EQ(test, c->sub->nr_listed, 1);
+	MNK_EXPECT(test, c->sub, listed(page_at(c, 0, 2), page_at(c, 0, 3)));
+}
+
+/* One process is held for its list. Another one is asked as ever. */
+static void unasked_second_process_test(struct kunit *test)
+{
+	struct classic *c = classic_prepare(test);
+	struct secondary_list list;
+	struct heir heir;
+
+	heir_prepare(test, c, &heir);
+	heir.sub->young = true;
+	secondary_list_begin(&list);
+	KUNIT_EXPECT_EQ(test, 0, age(test, c, 0, 0));
+	KUNIT_EXPECT_EQ(test, 1, age_of_heir(&heir, 0));
+	KUNIT_EXPECT_EQ(test, 0, age(test, c, 0, 1));
+	MNK_EXPECT(test, heir.sub, alone(c, 1, 0));
+	mnk_expect_silence(test, c->sub);
+	classic_exit(test);
+	MNK_EXPECT(test, c->sub, listed(page_at(c, 0, 0), page_at(c, 0, 2)));
+	mnk_expect_silence(test, heir.sub);
+}
+
+/* A process that exits before the batch ends is not told of it any more. */
+static void unasked_exit_test(struct kunit *test)
+{
+	struct classic *c = classic_prepare(test);
+	struct secondary_list list;
+	struct heir heir;
+
+	heir_prepare(test, c, &heir);
+	secondary_list_begin(&list);
+	KUNIT_EXPECT_EQ(test, 0, age_of_heir(&heir, 0));
+	mnk_end(test, heir.process);
+	mnk_wait_for(test, hlist_unhashed_lockless(&heir.sub->mn.hlist));
+	classic_exit(test);
+	MNK_EXPECT(test, heir.sub, CALL_RELEASE);
+}
+
 /* Who answers for one page at a time is not asked for pages nobody looks at. */
 static void by_page_test(struct kunit *test)
 {
@@ -342,6 +442,11 @@ static struct kunit_case classic_cases[] = {
 	KUNIT_CASE(second_process_test),
 	KUNIT_CASE(exit_test),
 	KUNIT_CASE(hold_test),
+	KUNIT_CASE(unasked_test),
+	KUNIT_CASE(unasked_none_test),
+	KUNIT_CASE(unasked_many_test),
+	KUNIT_CASE(unasked_second_process_test),
+	KUNIT_CASE(unasked_exit_test),
 	KUNIT_CASE(by_page_test),
 	KUNIT_CASE(outside_test),
 	KUNIT_CASE(next_batch_test),

@@ -14,7 +14,7 @@ static int mn_mm_count(struct mm_struct *mm)
 
 struct ops_case {
 	const char *name;
-	bool start, end, page, arch, test_pages, clear_pages;
+	bool start, end, page, arch, test_pages, clear_pages, clear_list;
 	int ret;
 };
 
@@ -27,7 +27,10 @@ static const struct ops_case ops_cases[] = {
 	{ .name = "page+end",		.page = 1, .end = 1,	.ret = -EINVAL },
 	{ .name = "test pages",		.test_pages = 1,	.ret = -EINVAL },
 	{ .name = "clear pages",	.clear_pages = 1,	.ret = -EINVAL },
+	{ .name = "clear list",		.clear_list = 1,	.ret = -EINVAL },
 	{ .name = "test+clear pages",	.test_pages = 1, .clear_pages = 1 },
+	{ .name = "test+clear pages+clear list", .test_pages = 1, .clear_pages = 1,
+	  .clear_list = 1 },
 	{ .name = "nothing" },
 	{ .name = "start",		.start = 1 },
 	{ .name = "end",		.end = 1 },
@@ -55,6 +58,8 @@ static const struct mmu_notifier_ops *make_ops(struct kunit *test,
 		ops->test_young_pages = mnk_young_ops.test_young_pages;
 	if (c->clear_pages)
 		ops->clear_young_pages = mnk_young_ops.clear_young_pages;
+	if (c->clear_list)
+		ops->clear_young_list = mnk_young_ops.clear_young_list;
 	if (c->arch)
 		ops->arch_invalidate_secondary_tlbs =
 			mnk_arch_ops.arch_invalidate_secondary_tlbs;

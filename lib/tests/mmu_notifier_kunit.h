@@ -15,6 +15,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/sched/mm.h>
 #include <linux/spinlock.h>
+#include <linux/swap.h>
 
 #define MNK_TIMEOUT	(30 * HZ)
 #define MNK_MAX_CALLS	64
@@ -33,6 +34,7 @@ enum mnk_kind {
 	MNK_TEST_YOUNG,
 	MNK_TEST_YOUNG_PAGES,
 	MNK_CLEAR_YOUNG_PAGES,
+	MNK_CLEAR_YOUNG_LIST,
 	MNK_ARCH,
 	MNK_RELEASE,
 	MNK_FREE,
@@ -121,6 +123,8 @@ struct mnk_gate {
  * @young: what the aging callbacks return
  * @young_pages: what test_young_pages adds for the first pages it is asked of
  * @cleared_pages: what clear_young_pages was given last
+ * @nr_listed: number of pages that clear_young_list was given last
+ * @listed: their addresses
  * @gates: where to stop, by kind
  * @hook: runs inside of every callback, may be NULL
  * @data: for @hook
@@ -135,6 +139,8 @@ struct mnk_sub {
 	bool young;
 	unsigned long young_pages;
 	unsigned long cleared_pages;
+	unsigned int nr_listed;
+	unsigned long listed[SWAP_CLUSTER_MAX];
 	struct mnk_gate *gates[MNK_NR_KINDS];
 	void (*hook)(struct mnk_sub *sub, const struct mnk_call *call);
 	void *data;

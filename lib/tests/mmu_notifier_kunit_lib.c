@@ -191,6 +191,23 @@ static void mnk_clear_young_pages(struct mmu_notifier *mn, struct mm_struct *mm,
 	to_mnk(mn)->cleared_pages = bitmap_read(pages, 0, nr);
 }
 
+/* The end is that of the page that comes last. */
+static void mnk_clear_young_list(struct mmu_notifier *mn, struct mm_struct *mm,
+				 const unsigned long *addresses,
+				 unsigned int nr_pages)
+{
+	struct mnk_sub *sub = to_mnk(mn);
+	unsigned int i;
+
+	mnk_record_atomic(mn, mm,
+			  CALL_PLAIN(MNK_CLEAR_YOUNG_LIST, addresses[0],
+				     addresses[nr_pages - 1] + PAGE_SIZE));
+	mnk_require(sub, nr_pages <= ARRAY_SIZE(sub->listed));
+	sub->nr_listed = nr_pages;
+	for (i = 0; i < min(nr_pages, ARRAY_SIZE(sub->listed)); i++)
+		sub->listed[i] = addresses[i];
+}
+
 static void mnk_arch(struct mmu_notifier *mn, struct mm_struct *mm,
 		     unsigned long start, unsigned long end)
 {
@@ -242,6 +259,7 @@ const struct mmu_notifier_ops mnk_young_ops = {
 	.test_young = mnk_test_young,
 	.test_young_pages = mnk_test_young_pages,
 	.clear_young_pages = mnk_clear_young_pages,
+	.clear_young_list = mnk_clear_young_list,
 	.invalidate_page = mnk_page,
 	.invalidate_range_start = mnk_start,
 	.invalidate_range_end = mnk_end,

@@ -692,6 +692,56 @@ static void young_huge_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, young_of(vm, 0, 4), 0);
 }
 
+/* The pages of the memory in any order, also such as the VM does not have. */
+static void young_list_test(struct kunit *test)
+{
+	unsigned long start = mnk_map_anon(test, 2 * LEN);
+	struct vm *vm = create_vm_at(test, BASE - 2, start, LEN);
+	const unsigned long addresses[] = {
+		start + 3 * PAGE_SIZE, start + LEN, start, start + PAGE_SIZE,
+	};
+	int page;
+
+	write_pages(test, start);
+	fault_in(test, vm, BASE - 2, PAGE_SIZE);
+	fault_in(test, vm, BASE, 2 * PAGE_SIZE);
+	for (page = 0; page < NR_PAGES; page++)
+		if (page != 1)
+			access_gfn(test, vm, BASE - 2 + page);
+	KUNIT_EXPECT_EQ(test, young_of(vm, 0, 4), BIT(0) | BIT(2) | BIT(3));
+	mmu_notifier_clear_young_list(vm->mm, addresses, ARRAY_SIZE(addresses));
+	KUNIT_EXPECT_EQ(test, young_of(vm, 0, 4), BIT(2));
+}
+
+/* A page that the guest has twice, and more frames than one call takes. */
+static void young_list_twice_test(struct kunit *test)
+{
+	struct vm *vm = create_vm_at(test, BASE, map_written(test), LEN);
+	struct kvm_userspace_memory_region region = {
+		.slot = 1,
+		.guest_phys_addr = (BASE + BLOCK) * PAGE_SIZE,
+		.memory_size = LEN,
+		.userspace_addr = vm->start,
+	};
+	unsigned long addresses[SWAP_CLUSTER_MAX];
+	int i;
+
+	KUNIT_ASSERT_EQ(test, 0, set_memory(vm, mnk_user(test, &region,
+							 sizeof(region))));
+	fault_in(test, vm, BASE, LEN);
+	fault_in(test, vm, BASE + BLOCK, LEN);
+	for (i = 0; i < NR_PAGES; i++) {
+		access_gfn(test, vm, BASE + i);
+		access_gfn(test, vm, BASE + BLOCK + i);
+	}
+	for (i = 0; i < SWAP_CLUSTER_MAX; i++)
+		addresses[i] = vm->start +
+			       (i < SWAP_CLUSTER_MAX / 2 ? 0 : 1 + i % 3) * PAGE_SIZE;
+	KUNIT_EXPECT_EQ(test, young_of(vm, 0, 4), GENMASK(3, 0));
+	mmu_notifier_clear_young_list(vm->mm, addresses, SWAP_CLUSTER_MAX);
+	KUNIT_EXPECT_EQ(test, young_of(vm, 0, 4), 0);
+}
+
 /* What reclaim leaves for later. */
 
 static u64 nr_flushes(struct vm *vm)
@@ -1040,6 +1090,8 @@ static struct kunit_case kvm_cases[] = {
 	KUNIT_CASE(young_pages_test),
 	KUNIT_CASE(young_hole_test),
 	KUNIT_CASE(young_huge_test),
+	KUNIT_CASE(young_list_test),
+	KUNIT_CASE(young_list_twice_test),
 	KUNIT_CASE(batch_flush_test),
 	KUNIT_CASE(batch_neighbours_test),
 	KUNIT_CASE(batch_full_test),

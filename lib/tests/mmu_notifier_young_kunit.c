@@ -104,6 +104,49 @@ static void young_pages_test(struct kunit *test)
 		   CALL_PLAIN(MNK_CLEAR_YOUNG, MNK_ADDR(3), MNK_ADDR(4)));
 }
 
+static struct mnk_call clear_of(int page)
+{
+	return CALL_PLAIN(MNK_CLEAR_YOUNG, MNK_ADDR(page), MNK_ADDR(page + 1));
+}
+
+/*
+ * Scattered pages: one call for all. Without clear_young_list there is one for those
+ * of a window that follow each other in the list, or one for each.
+ */
+static void young_list_test(struct kunit *test)
+{
+	const unsigned long addresses[] = {
+		MNK_ADDR(3), MNK_ADDR(1), MNK_ADDR(BITS_PER_LONG + 2),
+		MNK_ADDR(BITS_PER_LONG), MNK_ADDR(2),
+	};
+	struct mm_struct *mm = mnk_mm(test);
+	struct mmu_notifier_ops *ops = kunit_kzalloc(test, sizeof(*ops), GFP_KERNEL);
+	struct mnk_sub *list = mnk_subscribe(test, mm, &mnk_young_ops);
+	struct mnk_sub *single = mnk_subscribe(test, mm, &mnk_page_ops);
+	struct mnk_sub *windows;
+
+	KUNIT_ASSERT_NOT_NULL(test, ops);
+	*ops = mnk_young_ops;
+	ops->clear_young_list = NULL;
+	windows = mnk_subscribe(test, mm, ops);
+
+	mmu_notifier_clear_young_list(mm, addresses, ARRAY_SIZE(addresses));
+	MNK_EXPECT(test, list, CALL_PLAIN(MNK_CLEAR_YOUNG_LIST, MNK_ADDR(3),
+					  MNK_ADDR(3)));
+	KUNIT_EXPECT_EQ(test, list->nr_listed, ARRAY_SIZE(addresses));
+	KUNIT_EXPECT_MEMEQ(test, list->listed, addresses, sizeof(addresses));
+	MNK_EXPECT(test, windows,
+		   CALL_PLAIN(MNK_CLEAR_YOUNG_PAGES, MNK_ADDR(0),
+			      MNK_ADDR(BITS_PER_LONG)),
+		   CALL_PLAIN(MNK_CLEAR_YOUNG_PAGES, MNK_ADDR(BITS_PER_LONG),
+			      MNK_ADDR(2 * BITS_PER_LONG)),
+		   CALL_PLAIN(MNK_CLEAR_YOUNG_PAGES, MNK_ADDR(0),
+			      MNK_ADDR(BITS_PER_LONG)));
+	KUNIT_EXPECT_EQ(test, windows->cleared_pages, BIT(2));
+	MNK_EXPECT(test, single, clear_of(1), clear_of(3), clear_of(BITS_PER_LONG),
+		   clear_of(BITS_PER_LONG + 2), clear_of(2));
+}
+
 /* Whoever cannot be asked without clearing is asked like that. */
 static void young_pages_clear_only_test(struct kunit *test)
 {
@@ -155,6 +198,7 @@ static struct kunit_case young_cases[] = {
 	KUNIT_CASE(test_young_test),
 	KUNIT_CASE(young_pages_test),
 	KUNIT_CASE(young_pages_clear_only_test),
+	KUNIT_CASE(young_list_test),
 	KUNIT_CASE(arch_test),
 	{ }
 };

@@ -78,7 +78,7 @@ PROBES = {
                  "__mmu_notifier_flush_batch"],
     "aging": ["__mmu_notifier_clear_flush_young", "__mmu_notifier_clear_young",
               "__mmu_notifier_test_young", "__mmu_notifier_test_young_pages",
-              "__mmu_notifier_clear_young_pages"],
+              "__mmu_notifier_clear_young_pages", "__mmu_notifier_clear_young_list"],
 }
 # Whom KVM's mmu_lock is taken by.
 KVM_CALLER = re.compile(rf"trace\.mn_probe/{LOCK}\.\[\w+\]_\S*(?:\[kvm\]|kvm)\S*")

@@ -69,6 +69,7 @@ static struct mnc costs[] = {
 	COST_OF("__mmu_notifier_test_young"),
 	COST_OF("__mmu_notifier_test_young_pages"),
 	COST_OF("__mmu_notifier_clear_young_pages"),
+	COST_OF("__mmu_notifier_clear_young_list"),
 };
 
 static struct mnc nothing = COST_OF("mn_cost_nothing");

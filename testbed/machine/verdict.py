@@ -198,7 +198,7 @@ CALLS = {
     "mmu_notifier_invalidate_page": [f"page, {event}" for event in EVENTS],
     "mmu_notifier_range_start": ["range", "range around one small folio"],
     "mmu_notifier_young": ["test_young", "clear_young", "clear_flush_young",
-                           "test_young_pages", "clear_young_pages"],
+                           "test_young_pages", "clear_young_pages", "clear_young_list"],
 }
 
 

@@ -40,6 +40,7 @@ CALLS = {
     "mmu_notifier_test_young_pages": ("young", NOTHING),
     "mmu_notifier_batches_young": ("young", NO),
     "mmu_notifier_clear_young_pages": ("young", NOTHING),
+    "mmu_notifier_clear_young_list": ("young", NOTHING),
     "clear_flush_young_ptes_notify": ("young", "clear_flush_young_ptes({args})"),
     "test_and_clear_young_ptes_notify": ("young", "test_and_clear_young_ptes({args})"),
     "pmdp_clear_flush_young_notify": ("young", "pmdp_clear_flush_young({args})"),

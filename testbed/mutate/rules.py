@@ -82,6 +82,9 @@ OLD_HUGE = """if (tdp_spte_is_young(leaf.spte))
 			bitmap_set(range->young, bit, next - gfn);"""
 AGE_LEAF = """if (tdp_spte_is_young(leaf.spte))
 			tdp_mmu_age_leaf(kvm, root, &leaf);"""
+WINDOW_END = """secondary_window_clear_taken(window);
+	if (window->list)
+		secondary_window_clear_listed(window);"""
 TRACKED = """if (READ_ONCE(kvm->mmu_reclaim_notifier.ops)) {
 		kvm_mn_drop_page(kvm, address, end);
 		return;
@@ -249,13 +252,27 @@ RULES = [
     (CORE, "window->young &= ~page;", NOTHING),
     (CORE, "window->taken |= page;", NOTHING),
     (CORE, "window->taken = 0;", NOTHING),
-    (CORE, "mmgrab(window->mm);", NOTHING),
+    (CORE, "mmgrab(mm);\n\t\twindow->held = mm;", "window->held = mm;"),
     (CORE, "mmdrop(window->held);", NOTHING),
-    (CORE, "return window->held == window->mm;", "return true;"),
+    (CORE, "return window->held == mm;", "return true;"),
     (CORE, "secondary_window_clear_taken(window);\n\t\talone = !window->several;",
      "alone = !window->several;"),
-    (CORE, "secondary_window_clear_taken(window);\n\twindow->mm = NULL;",
-     "window->mm = NULL;"),
+    (CORE, WINDOW_END, WINDOW_END.replace("secondary_window_clear_taken(window);", "")),
+    # Or it does not want to know, and what it came by is cleared once, too.
+    (CORE, "window->list && secondary_window_clear_unasked(window, mm, addr)", "false"),
+    (CORE, "if (list->nr == ARRAY_SIZE(list->addresses))\n"
+     "\t\tsecondary_window_clear_listed(window);", NOTHING),
+    (CORE, "list->nr = 0;", NOTHING),
+    (CORE, WINDOW_END, "secondary_window_clear_taken(window);"),
+    (CORE, "window->list = NULL;", NOTHING),
+    (CORE, "addresses[i] - start < size", "true"),
+    (KVM, "kvm_mn_clear_gfns(kvm, as_id, &list);", NOTHING),
+    (KVM, "if (list->nr == ARRAY_SIZE(list->gfns))\n"
+     "\t\t\tkvm_mn_clear_gfns(kvm, as_id, list);", NOTHING),
+    (KVM, "list->nr = 0;", NOTHING),
+    (TDP, "if (tdp_spte_is_young(leaf.spte))\n\t\t\t\ttdp_mmu_age_leaf(kvm, root, &leaf);",
+     NOTHING),
+    (X86, "kvm_tdp_mmu_clear_young_gfn_list(kvm, as_id, gfns, nr);", NOTHING),
     (VMSCAN, "secondary_window_end();\n\tmem_cgroup_uncharge_folios(&free_folios);",
      "mem_cgroup_uncharge_folios(&free_folios);"),
     (CORE, "flags |= MN_YOUNG_BY_PAGE;", NOTHING),

@@ -739,6 +739,67 @@ static void kvm_mn_clear_young_pages(struct mmu_notifier *mn,
 	kvm_mn_young_pages(mn, start, nr_pages, (unsigned long *)pages,
 			   kvm_clear_young_gfns);
 }
+
+/* Guest frames of one address space whose accessed state is to be cleared. */
+struct kvm_mn_gfns {
+	unsigned int nr;
+	gfn_t gfns[32];		/* as many as reclaim takes together */
+};
+
+static void kvm_mn_clear_gfns(struct kvm *kvm, int as_id,
+			      struct kvm_mn_gfns *list)
+{
+	if (list->nr)
+		kvm_clear_young_gfn_list(kvm, as_id, list->gfns, list->nr);
+	list->nr = 0;
+}
+
+/* A page may be in several memslots. */
+static void kvm_mn_add_gfns(struct kvm *kvm, int as_id,
+			    struct kvm_memslots *slots, unsigned long address,
+			    struct kvm_mn_gfns *list)
+{
+	struct interval_tree_node *node;
+
+	for (node = interval_tree_iter_first(&slots->hva_tree, address, address);
+	     node; node = interval_tree_iter_next(node, address, address)) {
+		struct kvm_memory_slot *slot =
+			container_of(node, struct kvm_memory_slot,
+				     hva_node[slots->node_idx]);
+
+		if (list->nr == ARRAY_SIZE(list->gfns))
+			kvm_mn_clear_gfns(kvm, as_id, list);
+		list->gfns[list->nr++] = hva_to_gfn_memslot(address, slot);
+	}
+}
+
+static void kvm_mn_clear_young_list(struct mmu_notifier *mn,
+				    struct mm_struct *mm,
+				    const unsigned long *addresses,
+				    unsigned int nr_pages)
+{
+	struct kvm *kvm = mn_to_kvm(mn);
+	struct kvm_mn_gfns list;
+	unsigned int i;
+	int as_id;
+
+	for (i = 0; trace_kvm_age_hva_enabled() && i < nr_pages; i++)
+		trace_kvm_age_hva(addresses[i], addresses[i] + PAGE_SIZE);
+
+	list.nr = 0;
+	guard(srcu)(&kvm->srcu);
+
+	for (as_id = 0; as_id < kvm_arch_nr_memslot_as_ids(kvm); as_id++) {
+		struct kvm_memslots *slots = __kvm_memslots(kvm, as_id);
+
+		/* Of two address spaces, one is often empty. */
+		if (RB_EMPTY_ROOT(&slots->hva_tree.rb_root))
+			continue;
+		for (i = 0; i < nr_pages; i++)
+			kvm_mn_add_gfns(kvm, as_id, slots, addresses[i], &list);
+		kvm_mn_clear_gfns(kvm, as_id, &list);
+	}
+}
 #endif
 
 /* Life cycle. */
@@ -773,6 +834,7 @@ static const struct mmu_notifier_ops kvm_mn_ops = {
 #ifdef CONFIG_KVM_YOUNG_GFNS
 	.test_young_pages	= kvm_mn_test_young_pages,
 	.clear_young_pages	= kvm_mn_clear_young_pages,
+	.clear_young_list	= kvm_mn_clear_young_list,
 #endif
 	.release		= kvm_mn_release,
 };

@@ -160,7 +160,8 @@ TRACE_EVENT_FN(mmu_notifier_invalidate_page,
 
 #define MMU_NOTIFIER_YOUNG_OPS					\
 	{ 0, "test" }, { 1, "clear" }, { 2, "clear-flush" },	\
-	{ 3, "test-pages" }, { 4, "clear-pages" }
+	{ 3, "test-pages" }, { 4, "clear-pages" },		\
+	{ 5, "clear-list" }
 
 /* Once for each aging question, however many subscribers it goes to. */
 TRACE_EVENT(mmu_notifier_young,
