@@ -315,7 +315,7 @@ def hold_values(values, cpus):
 
 def hold(bench):
     """The same with probes: how long reclaim holds the lock of a page table"""
-    for turn in range(1, bench.turns + 1):
+    for turn in range(1, bench.fewer + 1):
         for cpus in measures.HELD:
             bench.both(f"hold-{cpus}-{turn}", lambda values, cpus=cpus: hold_values(values, cpus),
                        *SMALL, "--seed", str(turn), "--cpus", str(cpus),
@@ -498,7 +498,7 @@ def parallel(bench):
 
 # A group of measures each, and its usual minutes on two cores. The first time "process"
 # builds a kernel.
-GROUPS = [(guest, 4), (smp, 3), (work, 8), (hold, 6), (cost, 3), (events, 1), (pages, 2),
+GROUPS = [(guest, 4), (smp, 3), (work, 8), (hold, 3), (cost, 3), (events, 1), (pages, 2),
           (process, 1), (vmas, 1), (notifier, 1), (parallel, 2)]
 
 
