@@ -261,6 +261,7 @@ class Turns(unittest.TestCase):
 
 
 LOST = ({}, "3 splat lines in the console log, first: [    0.9] Oops: int3: 0000 [#1] SMP")
+SHUT_DOWN = ({}, "guest 0: vcpu 0: unexpected exit 8 (suberror 0) at 0xfff0")
 
 
 class Attempts(unittest.TestCase):
@@ -268,6 +269,7 @@ class Attempts(unittest.TestCase):
         one = bench.Bench("/nowhere", {"ours": "b"}, 1)
         left = iter(attempts)
         one.attempt = lambda *arguments: next(left)
+        self.repeated = one.repeated
         with contextlib.redirect_stdout(io.StringIO()):
             values = one.machine("ours", "work-2-1", clock, [])
         self.assertEqual(list(left), [])
@@ -275,14 +277,23 @@ class Attempts(unittest.TestCase):
 
     def test_a_lost_breakpoint_is_the_emulators(self):
         self.assertEqual(self.machine(LOST, LOST, ({"values": {"x": "1"}}, None)), {"x": "1"})
+        self.assertEqual(self.repeated, ["ours work-2-1: the emulator lost a breakpoint"] * 2)
+
+    def test_so_is_a_guest_that_is_shut_down_at_its_start(self):
+        self.assertEqual(self.machine(SHUT_DOWN, ({"values": {"x": "1"}}, None)), {"x": "1"})
+        self.assertEqual(self.repeated, ["ours work-2-1: the emulator shut the guest down"])
 
     def test_anything_else_is_not(self):
-        with self.assertRaisesRegex(pair.PairError, "work-2-1 of ours failed .Oops: 0000"):
-            self.machine(({}, "Oops: 0000"))
+        for why in ("Oops: 0000", "vcpu 0: unexpected exit 8 (suberror 0) at 0x7e10",
+                    "vcpu 0: unexpected exit 17 (suberror 1) at 0xfff0"):
+            with self.assertRaisesRegex(pair.PairError, "work-2-1 of ours failed"):
+                self.machine(({}, why))
+            self.assertEqual(self.repeated, [])
 
-    def test_one_thread_loses_none(self):
-        with self.assertRaisesRegex(pair.PairError, "int3"):
-            self.machine(LOST, clock=bench.COUNTED)
+    def test_one_thread_has_neither(self):
+        for result in (LOST, SHUT_DOWN):
+            with self.assertRaisesRegex(pair.PairError, "int3|exit 8"):
+                self.machine(result, clock=bench.COUNTED)
 
     def test_attempts_end(self):
         with self.assertRaisesRegex(pair.PairError, "int3"):
