@@ -320,8 +320,9 @@ def hold_values(values, cpus):
 
 def hold(bench):
     """The same with probes: how long reclaim holds the lock of a page table"""
-    for turn in range(1, bench.fewer + 1):
-        for cpus in measures.HELD:
+    for cpus in measures.HELD:
+        # With several, chance has a part: which of them the emulator runs, and when.
+        for turn in range(1, (bench.fewer if cpus == 1 else bench.turns) + 1):
             bench.both(f"hold-{cpus}-{turn}", lambda values, cpus=cpus: hold_values(values, cpus),
                        *SMALL, "--seed", str(turn), "--cpus", str(cpus),
                        "--vcpus", str(max(cpus, 2)), "--read", "/sys/kernel/debug/mn_hold",
@@ -497,13 +498,13 @@ def parallel(bench):
         for cpus in measures.CPUS:
             bench.program(f"parallel-{cpus}-{turn}",
                           lambda values, cpus=cpus: parallel_values(values, cpus),
-                          "768", "parallel", *counts, more=[MODULE],
+                          "768", "parallel", str(turn), *counts, more=[MODULE],
                           options=["--cpus", str(cpus)])
 
 
 # A group of measures each, and its usual minutes on two cores. The first time "process"
 # builds a kernel.
-GROUPS = [(guest, 4), (smp, 3), (work, 8), (hold, 3), (cost, 3), (events, 1), (pages, 2),
+GROUPS = [(guest, 4), (smp, 3), (work, 8), (hold, 5), (cost, 3), (events, 1), (pages, 2),
           (process, 1), (vmas, 1), (notifier, 1), (parallel, 2)]
 
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Threads of one process, one on each CPU, open sections and change intervals at the
- * same time: parallel COUNT..., with COUNT intervals. Needs mn_bench.ko.
+ * same time: parallel SEED COUNT..., with COUNT intervals, at random times and pages.
+ * Needs mn_bench.ko.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -165,20 +166,20 @@ static uint64_t cost_of(void (*operation)(struct worker *worker))
 	return cost_median(cost, RUNS);
 }
 
-static void prepare_workers(size_t pages)
+static void prepare_workers(unsigned long seed, size_t pages)
 {
 	for (int i = 0; i < cpus; i++) {
 		struct worker *worker = &workers[i];
 
 		worker->cpu = i;
 		worker->fd = device_open();
-		worker->state = i;
+		worker->state = seed * MOST_CPUS + i;
 		worker->first = pages * i / cpus;
 		worker->count = pages * (i + 1) / cpus - worker->first;
 	}
 }
 
-static void measure(unsigned long count)
+static void measure(unsigned long seed, unsigned long count)
 {
 	struct mnb_intervals want = { .count = count };
 	uint64_t section, call;
@@ -190,7 +191,7 @@ static void measure(unsigned long count)
 	area = mapped(mmap(NULL, 2 * want.count * PAGE, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), "mmap");
 	pthread_barrier_init(&start, NULL, cpus);
-	prepare_workers(2 * want.count);
+	prepare_workers(seed, 2 * want.count);
 	want.start = (uintptr_t)area;
 
 	section = cost_of(no_section);
@@ -212,10 +213,10 @@ int main(int argc, char **argv)
 	cpus = get_nprocs();
 	if (cpus > MOST_CPUS)
 		report_error("%d CPUs", cpus);
-	for (int i = 1; i < argc; i++) {
+	for (int i = 2; i < argc; i++) {
 		pid = checked(fork(), "fork");
 		if (!pid) {
-			measure(strtoul(argv[i], NULL, 10));
+			measure(strtoul(argv[1], NULL, 10), strtoul(argv[i], NULL, 10));
 			return 0;
 		}
 		if (checked(waitpid(pid, &status, 0), "waitpid") && status)
