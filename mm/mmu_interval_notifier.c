@@ -268,11 +268,10 @@ static noinline void mi_contended(const struct mmu_notifier_range *range)
 }
 
 /* At the start of a section. */
-static __always_inline void mi_unlock_lane(const struct mmu_notifier_range *range)
-	__releases(&range->lane->lock)
+static __always_inline void mi_unlock_lane(const struct mmu_notifier_range *range,
+					   struct mmu_interval_lane *lane)
+	__releases(&lane->lock)
 {
-	struct mmu_interval_lane *lane = range->lane;
-
 	if (static_branch_likely(&mi_many_lanes) &&
 	    unlikely(spin_is_contended(&lane->lock)))
 		mi_contended(range);
@@ -286,55 +285,65 @@ static struct mmu_interval_notifier *mi_entry(struct interval_tree_node *node)
 	return container_of(node, struct mmu_interval_notifier, interval_tree);
 }
 
-static noinline void mi_lock_rest(struct mmu_interval_subscriptions *itv)
+/* Behind the first one, if there are. */
+static void mi_lock_rest(struct mmu_interval_subscriptions *itv)
 {
-	unsigned int i, nr = itv->lanes->mask + 1;
+	unsigned int i, nr = mi_nr_lanes(itv);
 
-	for (i = 0; i < nr; i++)
-		spin_lock_nested(&mi_lane_at(itv->lanes, i)->lock, i);
+	for (i = 1; i < nr; i++)
+		spin_lock_nested(&mi_lane(itv, i)->lock, i - 1);
 }
 
-static noinline void mi_unlock_rest(struct mmu_interval_subscriptions *itv)
+static void mi_unlock_rest(struct mmu_interval_subscriptions *itv)
 {
-	unsigned int i = itv->lanes->mask + 1;
+	unsigned int i = mi_nr_lanes(itv);
 
-	while (i--)
-		spin_unlock(&mi_lane_at(itv->lanes, i)->lock);
+	while (--i)
+		spin_unlock(&mi_lane(itv, i)->lock);
 }
 
 /*
  * The first lane's lock keeps others who change the tree out of the rest, and
  * the lanes as they are.
  */
-static __always_inline void mi_lock_tree(struct mmu_interval_subscriptions *itv)
+static void mi_lock_tree(struct mmu_interval_subscriptions *itv)
 {
 	spin_lock(&itv->first.lock);
-	if (static_branch_likely(&mi_many_lanes) &&
-	    unlikely(itv->lanes != &itv->first))
-		mi_lock_rest(itv);
+	mi_lock_rest(itv);
 }
 
-static __always_inline void
-mi_unlock_tree(struct mmu_interval_subscriptions *itv)
+static void mi_unlock_tree(struct mmu_interval_subscriptions *itv)
 {
-	if (static_branch_likely(&mi_many_lanes) &&
-	    unlikely(itv->lanes != &itv->first))
-		mi_unlock_rest(itv);
+	mi_unlock_rest(itv);
 	spin_unlock(&itv->first.lock);
+}
+
+/* Is the first lane's lock, which is held, that of the tree? */
+static __always_inline bool mi_is_one_lane(struct mmu_interval_subscriptions *itv)
+{
+	lockdep_assert_held(&itv->first.lock);
+
+	return !static_branch_likely(&mi_many_lanes) ||
+	       likely(itv->lanes == &itv->first);
 }
 
 /* Pins. */
 
+/* @sub may be gone: it is an address only. */
+static noinline void mi_wake_removal(struct mmu_interval_notifier *sub)
+{
+	wake_up_var(&sub->active);
+}
+
 /*
  * The decrement is a full barrier. It pairs with the acquire in mi_wait_pins():
  * what the callback did happens before what follows the end of the wait; and with
- * the barrier of wait_var_event(), queue first, then look. The interval may be
- * gone when wake_up_var() runs, to which it is an address only.
+ * the barrier of wait_var_event(), queue first, then look.
  */
 static __always_inline void mi_unpin(struct mmu_interval_notifier *sub)
 {
 	if (unlikely(atomic_dec_and_test(&sub->active)))
-		wake_up_var(&sub->active);
+		mi_wake_removal(sub);
 }
 
 /* Waits for the last pin of @sub, which is dead: there are no more to come. */
@@ -398,10 +407,10 @@ static __always_inline bool mi_agrees(bool agreed, bool blockable)
 static __always_inline bool mi_call(struct mmu_interval_notifier *sub,
 				    const struct mmu_notifier_range *range)
 {
-	bool blockable = mmu_notifier_range_blockable(range);
-	bool agreed;
+	bool agreed, blockable;
 
 	trace_mmu_interval_invalidate(sub, range);
+	blockable = mmu_notifier_range_blockable(range);
 	if (!blockable)
 		non_block_start();
 	agreed = mi_ops(sub)->invalidate(sub, range, range->seq);
@@ -449,9 +458,16 @@ static void mi_finish(struct llist_node *first,
 		non_block_end();
 }
 
+/* A section that was refused is over. */
+static noinline int mi_refuse(struct mmu_notifier_range *range)
+{
+	mmu_interval_section_end(range);
+	return -EAGAIN;
+}
+
 /* Both passes, from @sub on. Who agreed before another refused is finished. */
 static noinline int mi_invalidate(struct mmu_interval_notifier *sub,
-				  const struct mmu_notifier_range *range,
+				  struct mmu_notifier_range *range,
 				  bool more)
 {
 	struct mmu_interval_notifier_finish *finish;
@@ -477,39 +493,55 @@ static noinline int mi_invalidate(struct mmu_interval_notifier *sub,
 	}
 	if (first)
 		mi_finish(first, range);
-	return agreed ? 0 : -EAGAIN;
+	return agreed ? 0 : mi_refuse(range);
 }
 
-/* Calls the intervals that @range hits, from @node on; unlocks the lane. */
-static __always_inline int mi_hit(struct interval_tree_node *node,
-				  struct mmu_notifier_range *range)
+/*
+ * Calls the intervals that @range hits: that of @node, unless it is dead, and those
+ * from @next on. Unlocks the lane.
+ */
+static noinline int mi_hit_several(struct interval_tree_node *node,
+				   struct interval_tree_node *next,
+				   struct mmu_notifier_range *range)
 	__releases(&range->lane->lock)
 {
-	struct mmu_interval_lane *lane = range->lane;
-	struct mmu_interval_notifier *sub;
-	bool more = false;
-	int ret = 0;
+	struct mmu_interval_notifier *sub = mi_entry(node);
+	bool more = next;
+
+	if (sub->dead)
+		sub = mi_pin_from(next, range, &more);
+	else
+		atomic_inc(&sub->active);
+	mi_unlock_lane(range, range->lane);
+	return sub ? mi_invalidate(sub, range, more) : 0;
+}
+
+/* The same from @node on, most often that of one interval, which has one pass. */
+static __always_inline int mi_hit(struct interval_tree_node *node,
+				  struct mmu_notifier_range *range,
+				  struct mmu_interval_lane *lane)
+	__releases(&lane->lock)
+{
+	struct mmu_interval_notifier *sub = mi_entry(node);
+	struct interval_tree_node *next;
 
 	range->phase = MI_LISTED;
 	range->seq = lane->seq + MI_SEQ_STEP;
 	WRITE_ONCE(lane->seq, range->seq);
 	hlist_add_head(&range->lane_node, &lane->open);
 
-	sub = mi_pin_from(node, range, &more);
-	mi_unlock_lane(range);
-	if (!sub)
-		return 0;
-	if (likely(!more && !sub->ops->invalidate_start)) {
-		/* What most sections hit: one, which has one pass. */
-		if (unlikely(!mi_call(sub, range)))
-			ret = -EAGAIN;
+	next = interval_tree_iter_next(node, range->start, range->end - 1);
+	if (unlikely(next || sub->dead || sub->ops->invalidate_start))
+		return mi_hit_several(node, next, range);
+
+	atomic_inc(&sub->active);
+	mi_unlock_lane(range, lane);
+	if (likely(mi_call(sub, range))) {
 		mi_unpin(sub);
-	} else {
-		ret = mi_invalidate(sub, range, more);
+		return 0;
 	}
-	if (unlikely(ret))
-		mmu_interval_section_end(range);
-	return ret;
+	mi_unpin(sub);
+	return mi_refuse(range);
 }
 
 /**
@@ -537,12 +569,12 @@ int mmu_interval_section_start(struct mmu_interval_subscriptions *itv,
 	node = interval_tree_iter_first(&itv->tree, range->start,
 					range->end - 1);
 	if (unlikely(node))
-		return mi_hit(node, range);
+		return mi_hit(node, range, lane);
 
 	phase = lane->phase;
 	range->phase = phase;
 	WRITE_ONCE(lane->started[phase], lane->started[phase] + 1);
-	mi_unlock_lane(range);
+	mi_unlock_lane(range, lane);
 	return 0;
 }
 
@@ -914,6 +946,15 @@ static struct mmu_interval_subscriptions *mi_prepare(struct mm_struct *mm)
 	return itv;
 }
 
+static noinline void mi_insert_locked(struct mmu_interval_subscriptions *itv,
+				      struct mmu_interval_notifier *sub)
+	__must_hold(&itv->first.lock)
+{
+	mi_lock_rest(itv);
+	interval_tree_insert(&sub->interval_tree, &itv->tree);
+	mi_unlock_rest(itv);
+}
+
 static __always_inline void
 mi_insert(struct mmu_interval_subscriptions *itv,
 	  struct mmu_interval_notifier *sub, struct mm_struct *mm,
@@ -932,9 +973,12 @@ mi_insert(struct mmu_interval_subscriptions *itv,
 	/* Dropped when the interval is out of the tree. */
 	mmgrab(mm);
 
-	mi_lock_tree(itv);
-	interval_tree_insert(&sub->interval_tree, &itv->tree);
-	mi_unlock_tree(itv);
+	spin_lock(&itv->first.lock);
+	if (likely(mi_is_one_lane(itv)))
+		interval_tree_insert(&sub->interval_tree, &itv->tree);
+	else
+		mi_insert_locked(itv, sub);
+	spin_unlock(&itv->first.lock);
 	trace_mmu_interval_insert(sub);
 }
 
@@ -1033,22 +1077,12 @@ int mmu_interval_notifier_insert(struct mmu_interval_notifier *interval_sub,
 }
 EXPORT_SYMBOL_GPL(mmu_interval_notifier_insert);
 
-static __always_inline void
-mi_erase(struct mmu_interval_subscriptions *itv,
-	 struct mmu_interval_notifier *sub)
-{
-	lockdep_assert_held(&itv->first.lock);
-
-	interval_tree_remove(&sub->interval_tree, &itv->tree);
-	atomic_set(&sub->active, 0);
-}
-
 /*
  * Waits for the callbacks of @sub, which is to be removed; no new ones begin. The
  * tree is unlocked meanwhile.
  */
-static noinline void mi_wait_callbacks(struct mmu_interval_subscriptions *itv,
-				       struct mmu_interval_notifier *sub)
+static void mi_wait_callbacks(struct mmu_interval_subscriptions *itv,
+			      struct mmu_interval_notifier *sub)
 	__must_hold(&itv->first.lock)
 {
 	sub->dead = true;
@@ -1059,6 +1093,18 @@ static noinline void mi_wait_callbacks(struct mmu_interval_subscriptions *itv,
 	mi_wait_pins(sub);
 
 	mi_lock_tree(itv);
+}
+
+static noinline void mi_erase_locked(struct mmu_interval_subscriptions *itv,
+				     struct mmu_interval_notifier *sub)
+	__must_hold(&itv->first.lock)
+{
+	mi_lock_rest(itv);
+	/* Pairs with the decrement in mi_unpin(). */
+	if (atomic_read_acquire(&sub->active) != 1)
+		mi_wait_callbacks(itv, sub);
+	interval_tree_remove(&sub->interval_tree, &itv->tree);
+	mi_unlock_rest(itv);
 }
 
 /**
@@ -1086,12 +1132,15 @@ void mmu_interval_notifier_remove(struct mmu_interval_notifier *interval_sub)
 		return;
 
 	itv = mm->notifier_subscriptions->intervals;
-	mi_lock_tree(itv);
+	spin_lock(&itv->first.lock);
 	/* Pairs with the decrement in mi_unpin(). */
-	if (unlikely(atomic_read_acquire(&interval_sub->active) != 1))
-		mi_wait_callbacks(itv, interval_sub);
-	mi_erase(itv, interval_sub);
-	mi_unlock_tree(itv);
+	if (likely(mi_is_one_lane(itv) &&
+		   atomic_read_acquire(&interval_sub->active) == 1))
+		interval_tree_remove(&interval_sub->interval_tree, &itv->tree);
+	else
+		mi_erase_locked(itv, interval_sub);
+	atomic_set(&interval_sub->active, 0);
+	spin_unlock(&itv->first.lock);
 	trace_mmu_interval_remove(interval_sub);
 	mmdrop(mm);
 }

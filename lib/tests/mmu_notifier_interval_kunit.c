@@ -1041,10 +1041,14 @@ static void remove_ignores_test(struct kunit *test)
 		expect(test, itvs[i], CALLED_ONCE, i != 3);
 }
 
-/* An interval waits for the callback of another section: it is called no more. */
+/*
+ * An interval waits for the callback of another section: it is called no more, be
+ * it all that a section hits, the first, or one in between.
+ */
 static void dying_not_called_test(struct kunit *test)
 {
 	struct mm_struct *mm = mnk_mm(test);
+	struct interval *before = insert(test, mm, 0, 1, &once_ops);
 	struct interval *dying = insert(test, mm, 1, 2, &once_ops);
 	struct interval *next = insert(test, mm, 2, 3, &once_ops);
 	struct mnk_thread *changer, *remover;
@@ -1054,9 +1058,12 @@ static void dying_not_called_test(struct kunit *test)
 	mnk_gate_wait(test, &dying->gates[CALLED_ONCE]);
 	remover = remove_thread(test, dying);
 	mnk_expect_blocked(test, remover);
-	section(mm, 0, 9);
+	section(mm, 1, 2);
+	section(mm, 1, 3);
+	section(mm, 0, 3);
+	expect(test, before, CALLED_ONCE, 1);
 	expect(test, dying, CALLED_ONCE, 1);
-	expect(test, next, CALLED_ONCE, 1);
+	expect(test, next, CALLED_ONCE, 2);
 	mnk_gate_open(&dying->gates[CALLED_ONCE]);
 	mnk_thread_join(test, remover);
 	mnk_thread_join(test, changer);

@@ -50,6 +50,10 @@ FIRST_LOOK = """seq = smp_load_acquire(&interval_sub->invalidate_seq);
 SECOND_LOOK = """seq = smp_load_acquire(&interval_sub->invalidate_seq);
 	mi_wait_all(itv, interval_sub);
 	return seq;"""
+PIN = """if (sub->dead)
+		sub = mi_pin_from(next, range, &more);
+	else
+		atomic_inc(&sub->active);"""
 IDLE = "wait_event(lane->readers, mi_is_idle(lane, !lane->phase));"
 PAGE_COUNT = "kvm_mmu_invalidate_bump(kvm, range->start, range->end);"
 MOVED = "mmu_invalidate_gfn_seq(vcpu->kvm, fault->gfn) != fault->mmu_seq"
@@ -169,8 +173,8 @@ RULES = [
     (INTERVAL, IDLE, NOTHING),
     (INTERVAL, "!cmpxchg_acquire(&itv->settling, 0, 1)", "true"),
     # A section that hits several calls each.
-    (INTERVAL, "likely(!more && !sub->ops->invalidate_start)",
-     "likely(!sub->ops->invalidate_start)"),
+    (INTERVAL, "next || sub->dead || sub->ops->invalidate_start",
+     "sub->dead || sub->ops->invalidate_start"),
     # There may be more lanes than the first: all are waited for, the old one, too.
     (INTERVAL, "waited |= mi_wait(mi_lane(itv, i), sub);",
      "if (!i) waited |= mi_wait(mi_lane(itv, i), sub);"),
@@ -186,9 +190,13 @@ RULES = [
     # Removal: no new callback, wait for the old ones up to the second pass.
     (INTERVAL, "sub->dead = true;", NOTHING),
     (INTERVAL, "if (sub->dead)\n\t\t\tcontinue;", NOTHING),
+    (INTERVAL, "next || sub->dead || sub->ops->invalidate_start",
+     "next || sub->ops->invalidate_start"),
+    (INTERVAL, PIN, "atomic_inc(&sub->active);"),
     (INTERVAL, "mi_wait_pins(sub);", NOTHING),
     # Who refuses leaves nothing open, and who agreed before is finished.
-    (INTERVAL, "if (unlikely(ret))\n\t\tmmu_interval_section_end(range);", NOTHING),
+    (INTERVAL, "mmu_interval_section_end(range);", NOTHING),
+    (INTERVAL, "agreed ? 0 : mi_refuse(range)", "agreed ? 0 : -EAGAIN"),
     (INTERVAL, "if (first)\n\t\tmi_finish(first, range);",
      "if (first && agreed) mi_finish(first, range);"),
 
