@@ -71,7 +71,8 @@ class TestTogether(unittest.TestCase):
             with tempfile.TemporaryDirectory() as kernel:
                 with open(os.path.join(kernel, ".config"), "w", encoding="utf-8") as file:
                     file.write(line + "\n")
-                self.assertEqual("--host-mb" in samples.sizes(kernel), room)
+                for option in ("--host-mb", "--limit"):
+                    self.assertEqual(option in samples.sizes(kernel), room)
 
     def test_the_broken_one_has_to_differ(self):
         found, text = self.report([], ["guest 0: a subscriber read something else than the "
@@ -82,6 +83,11 @@ class TestTogether(unittest.TestCase):
         found, text = self.report(["no page was verified"], ["the machine stopped"])
         self.assertEqual(found, (0, 2))
         self.assertIn("not noticed, but the machine stopped", text)
+
+    def test_kasan_may_notice_it_first(self):
+        splat = "2 splat lines in the console log, first: [ 8.1] BUG: KASAN: use-after-free in "
+        self.assertEqual(self.report([], [splat + "gru_run+0x47e/0x7d0 [soft_gru]"])[0], (2, 0))
+        self.assertEqual(self.report([], [splat + "xpmem_load+0x1/0x2"])[0], (1, 1))
 
 
 if __name__ == "__main__":
