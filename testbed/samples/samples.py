@@ -138,21 +138,22 @@ def run(out, kernel, files, rows, *words, label="samples"):
             for number, row in enumerate(rows, 1)}, results["faults"]
 
 
-def sizes(kernel):
+def sizes(kernel, passes):
     """Options for a host that has room, and time, beside what its kernel checks itself with."""
     with open(os.path.join(kernel, ".config"), encoding="utf-8") as file:
         config = build_kernel.parse_config(file.read())
     if not config.get("CONFIG_KASAN") and not config.get("CONFIG_KCSAN"):
-        return []
-    return ["--host-mb", "256", "--guest-mb", "144", "--silence", "600", "--limit", "7200"]
+        return ["--limit", str(1800 * passes)]
+    return ["--host-mb", "256", "--guest-mb", "144", "--silence", "600",
+            "--limit", str(7200 * passes)]
 
 
 def run_together(out, kernel, files, name, passes=1, more=(), label="samples"):
     """Values and faults of a small guest whose process everybody subscribes to."""
     print(f"{label}: {name} (usually 60 s)", flush=True)
     results = machine(os.path.join(out, name), kernel, files, *LOADING, "--job", "small-guest",
-                      "--subscribers", "1", "--passes", str(passes), "--limit",
-                      str(1800 * passes), *sizes(kernel), *more)
+                      "--subscribers", "1", "--passes", str(passes), *sizes(kernel, passes),
+                      *more)
     return results["values"], results["faults"]
 
 

@@ -71,8 +71,10 @@ class TestTogether(unittest.TestCase):
             with tempfile.TemporaryDirectory() as kernel:
                 with open(os.path.join(kernel, ".config"), "w", encoding="utf-8") as file:
                     file.write(line + "\n")
-                for option in ("--host-mb", "--limit"):
-                    self.assertEqual(option in samples.sizes(kernel), room)
+                options = samples.sizes(kernel, 3)
+                self.assertEqual("--host-mb" in options, room)
+                self.assertEqual(options[options.index("--limit") + 1],
+                                 "21600" if room else "5400")
 
     def test_the_broken_one_has_to_differ(self):
         found, text = self.report([], ["guest 0: a subscriber read something else than the "
